@@ -1,0 +1,55 @@
+## Latent Relay: a prompt becomes a picture, through Triton and Ray.
+##
+PROMPT ?= a large yellow star on a black background
+OUT ?= image.png
+
+# The words of a request travel in the environment, raw: neither make nor the shell reads them.
+$(foreach name,PROMPT OUT NEGATIVE SCHEDULER SEED STEPS GUIDANCE WIDTH HEIGHT,\
+  $(eval override export $(name) := $$(value $(name))))
+
+PY := .venv/bin/python
+
+image: setup ## draw PROMPT into OUT; uses a running stack, or starts one and stops it again
+	@exec $(PY) -m ray_stages exec -- $(PY) client.py --timings --out "$$OUT" \
+	    $${SEED:+--seed "$$SEED"} $${STEPS:+--steps "$$STEPS"} \
+	    $${GUIDANCE:+--guidance-scale "$$GUIDANCE"} $${NEGATIVE:+--negative-prompt "$$NEGATIVE"} \
+	    $${WIDTH:+--width "$$WIDTH"} $${HEIGHT:+--height "$$HEIGHT"} \
+	    $${SCHEDULER:+--scheduler "$$SCHEDULER"} -- "$$PROMPT"
+
+serve: setup ## keep the stack running until Ctrl-C
+	@exec $(PY) -m ray_stages serve
+
+test: setup ## unit tests and the integration suite; ARGS go to pytest
+	@exec $(PY) -m pytest $(ARGS)
+
+check: setup ## what CI checks first: ruff, formatting, types
+	@exec scripts/check
+
+format: setup ## let ruff put the code in order
+	@$(PY) -m ruff check --fix .
+	@exec $(PY) -m ruff format .
+
+setup: .venv/.installed ## make .venv and install the pinned dependencies (the others do it too)
+
+clean: ## remove caches; keeps .venv and .train
+	@rm -rf .run .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@find . -name .venv -prune -o -name __pycache__ -prune -exec rm -rf {} +
+
+help: ## show this
+	@awk '/^## ?/ { print substr($$0, 4) } \
+	      /^[a-z]+:.* ## / { split($$0, part, /:.* ## /); printf "  make %-7s %s\n", part[1], part[2] }' Makefile
+
+##
+## A request:  PROMPT OUT SEED STEPS GUIDANCE NEGATIVE WIDTH HEIGHT SCHEDULER
+## The stack:  MODEL DEVICE HTTP_PORT GRPC_PORT METRICS_PORT, and the others of ray_stages/settings.py
+## Set-up:     PYTHON, an interpreter 3.10 to 3.12
+##
+## For example: make image PROMPT="a red circle on a white background" OUT=circle.png SEED=7
+
+.venv/.installed: pyproject.toml scripts/setup .venv/bin/python
+	@exec scripts/setup
+
+.venv/bin/python: ; # a virtual environment whose interpreter is gone is made anew
+
+.DEFAULT_GOAL := help
+.PHONY: image serve test check format setup clean help
