@@ -1,7 +1,7 @@
 """Prints the Debian packages that this interpreter lacks for the set-up, on one line.
 
-Needs nothing but the standard library. Triton's Python backend loads the shared library of the very
-interpreter that runs; Debian keeps it in a package of its own, as it does the venv module's other half.
+Needs nothing but the standard library. Triton's Python backend loads the shared library of the
+very interpreter that runs; Debian keeps it in a package of its own, as it does half of venv.
 """
 
 import importlib.util
