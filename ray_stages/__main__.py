@@ -1,0 +1,3 @@
+from ray_stages.launcher import main
+
+main()

@@ -1,0 +1,128 @@
+"""Embeddings to latents: the UNet, called once for all pictures that are due a step.
+
+Each picture has its own seed, scheduler, number of steps and guidance; they share nothing but the
+UNet's forward pass, so a picture does not depend on its company.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from ray_stages import guidance, schedulers
+from ray_stages.checkpoint import Checkpoint
+from ray_stages.request import DenoiseRequest
+
+
+@dataclass
+class Denoising:
+    """One picture in the making.
+
+    latents: [1, channels, h, w]; embeds: [rows, tokens, dim], the unconditional row first.
+    """
+
+    latents: torch.Tensor
+    embeds: torch.Tensor
+    guidance_scale: float
+    scheduler: Any
+    timesteps: list[torch.Tensor]
+    step_options: dict[str, Any]
+    timestep_cond: torch.Tensor | None = None
+    step: int = field(default=0)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.latents.shape[-2], self.latents.shape[-1]
+
+    @property
+    def rows(self) -> int:
+        return len(self.embeds)
+
+    @property
+    def done(self) -> bool:
+        return self.step >= len(self.timesteps)
+
+
+class Denoiser:
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.unet = checkpoint.unet()
+        self.scheduler_config = checkpoint.scheduler_config
+        self.factor = checkpoint.card.vae_scale_factor
+        self.device, self.dtype = checkpoint.device, checkpoint.dtype
+
+    @torch.inference_mode()
+    def start(self, request: DenoiseRequest, i: int) -> Denoising:
+        """Noise and scheduler for picture i of a request; the noise is the same on every device."""
+        generator = torch.Generator("cpu").manual_seed(request.seeds[i])
+        scheduler = schedulers.create(request.scheduler, self.scheduler_config)
+        scheduler.set_timesteps(request.steps, device=self.device)
+        channels = self.unet.config.in_channels
+        shape = (1, channels, request.height // self.factor, request.width // self.factor)
+        noise = torch.randn(shape, generator=generator).to(self.device, self.dtype)
+        takes = inspect.signature(scheduler.step).parameters
+        distilled = self.unet.config.time_cond_proj_dim is not None
+        return Denoising(
+            latents=noise * scheduler.init_noise_sigma,
+            embeds=self._embeds(request, i, guided=request.guided and not distilled),
+            guidance_scale=request.guidance_scale,
+            scheduler=scheduler,
+            timesteps=list(scheduler.timesteps),
+            step_options={"generator": generator} if "generator" in takes else {},
+            timestep_cond=self._guidance_embedding(request.guidance_scale) if distilled else None,
+        )
+
+    @torch.inference_mode()
+    def predict(self, batch: Sequence[Denoising]) -> list[torch.Tensor]:
+        """One UNet call for all rows of the batch.
+
+        Returns for each picture its rows: [rows, channels, h, w].
+        """
+        samples, times = [], []
+        for picture in batch:
+            t = picture.timesteps[picture.step]
+            sample = picture.scheduler.scale_model_input(picture.latents, t)
+            samples.append(sample.expand(picture.rows, -1, -1, -1))
+            times.append(t.float().expand(picture.rows))
+        conditions = [p.timestep_cond for p in batch if p.timestep_cond is not None]
+        predictions = self.unet(
+            torch.cat(samples),
+            torch.cat(times),
+            encoder_hidden_states=torch.cat([picture.embeds for picture in batch]),
+            timestep_cond=torch.cat(conditions) if conditions else None,
+            return_dict=False,
+        )[0]
+        return list(predictions.split([picture.rows for picture in batch]))
+
+    @torch.inference_mode()
+    def advance(self, picture: Denoising, prediction: torch.Tensor) -> None:
+        """Guidance, then one step of the picture's own scheduler."""
+        if picture.rows == 2:
+            prediction = guidance.classifier_free(prediction, picture.guidance_scale)
+        picture.latents = picture.scheduler.step(
+            prediction,
+            picture.timesteps[picture.step],
+            picture.latents,
+            return_dict=False,
+            **picture.step_options,
+        )[0]
+        picture.step += 1
+
+    def _embeds(self, request: DenoiseRequest, i: int, *, guided: bool) -> torch.Tensor:
+        rows = [torch.from_numpy(request.prompt_embeds[i].copy())]
+        negative = request.negative_prompt_embeds
+        if guided and negative is not None:
+            rows.insert(0, torch.from_numpy(negative[i if len(negative) > 1 else 0].copy()))
+        return torch.stack(rows).to(self.device, self.dtype)
+
+    def _guidance_embedding(self, guidance_scale: float) -> torch.Tensor:
+        """Distilled UNets (LCM) take guidance as an input instead of a second row."""
+        from diffusers import LatentConsistencyModelPipeline as Pipeline
+
+        dim = self.unet.config.time_cond_proj_dim
+        scale = torch.tensor([guidance_scale - 1.0])
+        embedding = Pipeline.get_guidance_scale_embedding(None, scale, embedding_dim=dim)
+        return embedding.to(self.device, self.dtype)

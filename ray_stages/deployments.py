@@ -1,0 +1,220 @@
+"""The Serve app: each stage a deployment of its own, a long-lived Ray actor a replica."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import ray
+import torch
+from ray import serve
+from ray.serve.schema import LoggingConfig
+
+from ray_stages.checkpoint import Checkpoint
+from ray_stages.denoiser import Denoiser
+from ray_stages.engine import Engine
+from ray_stages.image_codec import ImageDecoder
+from ray_stages.loopback import keep_to_loopback
+from ray_stages.model_card import ModelCard
+from ray_stages.request import Array, DecodeRequest, DenoiseRequest, TextRequest
+from ray_stages.settings import STAGES, Settings
+from ray_stages.text_encoder import TextEncoder
+
+log = logging.getLogger("ray.serve")
+T = TypeVar("T")
+
+# Of one GPU, where a stage shares it with the others and settings do not say otherwise.
+GPU_SHARES = {"text_encoder": 0.1, "unet": 0.6, "vae_decoder": 0.3}
+MAX_BATCH = 32
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """The stage's output tensors by name, and the milliseconds a request waited and computed."""
+
+    outputs: dict[str, Array]
+    queue_ms: float
+    compute_ms: float
+
+
+class Stage:
+    """What the deployments share: set-up, the model card, the log lines of a request."""
+
+    name: str
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        if not settings.ray_address:
+            keep_to_loopback()
+        torch.set_num_threads(settings.resources(self.name).threads)
+        self.checkpoint = Checkpoint(settings)
+
+    def card(self) -> ModelCard:
+        return self.checkpoint.card
+
+    def set_up(self, load: Callable[[], T], model: Callable[[T], Any], warm_up: Callable[[T], Any]) -> T:
+        """Loads and warms up before the replica counts as ready, and says how long each took."""
+        begin = time.monotonic()
+        stage = load()
+        loaded = time.monotonic()
+        warm_up(stage)
+        parameters = sum(p.numel() for p in model(stage).parameters())
+        log.info(
+            "event=set_up stage=%s model=%s device=%s dtype=%s threads=%d parameters=%d load_s=%.2f warm_up_s=%.2f",
+            self.name,
+            self.checkpoint.name,
+            self.checkpoint.device,
+            str(self.checkpoint.dtype).removeprefix("torch."),
+            torch.get_num_threads(),
+            parameters,
+            loaded - begin,
+            time.monotonic() - loaded,
+        )
+        return stage
+
+    def result(self, request_id: str, outputs: dict[str, Array], times: tuple[float, float, float]) -> StageResult:
+        """times: when the request arrived, when its computing began, when it ended."""
+        arrived, began, ended = times
+        result = StageResult(outputs, 1000 * (began - arrived), 1000 * (ended - began))
+        log.info(
+            "event=computed stage=%s request_id=%s shape=%s queue_ms=%.1f compute_ms=%.1f",
+            self.name,
+            request_id,
+            "x".join(map(str, next(iter(outputs.values())).shape)),
+            result.queue_ms,
+            result.compute_ms,
+        )
+        return result
+
+
+@serve.deployment(name="text_encoder")
+class TextEncoding(Stage):
+    name = "text_encoder"
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.encoder = self.set_up(
+            lambda: TextEncoder(self.checkpoint),
+            lambda encoder: encoder.model,
+            lambda encoder: encoder.encode([TextRequest([""], "")]),
+        )
+
+    async def __call__(self, request_id: str, request: TextRequest) -> StageResult:
+        arrived = time.monotonic()
+        outputs, began, ended = await self.encode(request)
+        return self.result(request_id, outputs, (arrived, began, ended))
+
+    @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=0)
+    async def encode(self, requests: list[TextRequest]) -> list[tuple[dict[str, Array], float, float]]:
+        began = time.monotonic()
+        outputs = await asyncio.to_thread(self.encoder.encode, requests)
+        ended = time.monotonic()
+        return [(output, began, ended) for output in outputs]
+
+
+@serve.deployment(name="unet")
+class Denoising(Stage):
+    name = "unet"
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        denoiser = self.set_up(lambda: Denoiser(self.checkpoint), lambda d: d.unet, self._warm_up)
+        self.engine = Engine(denoiser, settings.unet_max_rows)
+
+    def _warm_up(self, denoiser: Denoiser) -> None:
+        card = self.card()
+        embeds = np.zeros((1, 77, card.embed_dim), np.float32)
+        request = DenoiseRequest(embeds, embeds, [0], 1, 2.0, card.height, card.width, card.scheduler)
+        picture = denoiser.start(request, 0)
+        denoiser.advance(picture, denoiser.predict([picture])[0])
+
+    def check_health(self) -> None:
+        if not self.engine.alive:
+            raise RuntimeError("the denoising loop has ended")
+
+    async def __call__(self, request_id: str, request: DenoiseRequest) -> StageResult:
+        """A cancelled call cancels its jobs, and they leave before the next step."""
+        arrived = time.monotonic()
+        jobs = await asyncio.to_thread(self.engine.submit, request)
+        latents = await asyncio.gather(*(asyncio.wrap_future(job.latents) for job in jobs))
+        outputs: dict[str, Array] = {
+            "latents": np.stack(latents),
+            "seed": np.array(request.seeds, np.int64),
+            "steps": np.array([request.steps], np.int32),
+            "guidance_scale": np.array([request.guidance_scale], np.float32),
+            "scheduler": np.array([request.scheduler.encode()], np.object_),
+        }
+        began, ended = min(job.started for job in jobs), max(job.finished for job in jobs)
+        return self.result(request_id, outputs, (arrived, began, ended))
+
+
+@serve.deployment(name="vae_decoder")
+class Decoding(Stage):
+    name = "vae_decoder"
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.decoder = self.set_up(
+            lambda: ImageDecoder(self.checkpoint), lambda decoder: decoder.vae, self._warm_up
+        )
+
+    def _warm_up(self, decoder: ImageDecoder) -> None:
+        card = self.card()
+        size = card.height // card.vae_scale_factor, card.width // card.vae_scale_factor
+        decoder.decode([DecodeRequest(np.zeros((1, card.latent_channels, *size), np.float32), [{}])])
+
+    async def __call__(self, request_id: str, request: DecodeRequest) -> StageResult:
+        arrived = time.monotonic()
+        files, began, ended = await self.decode(request)
+        outputs: dict[str, Array] = {
+            "image": np.array(files if request.encoding == "raw" else [], np.object_),
+            "image_base64": np.array([base64.b64encode(file) for file in files], np.object_),
+        }
+        return self.result(request_id, outputs, (arrived, began, ended))
+
+    @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=0)
+    async def decode(self, requests: list[DecodeRequest]) -> list[tuple[list[bytes], float, float]]:
+        began = time.monotonic()
+        files = await asyncio.to_thread(self.decoder.decode, requests)
+        ended = time.monotonic()
+        return [(pictures, began, ended) for pictures in files]
+
+
+DEPLOYMENTS = {"text_encoder": TextEncoding, "unet": Denoising, "vae_decoder": Decoding}
+
+
+def application(stage: str, settings: Settings) -> serve.Application:
+    """One Serve application a stage, so that each starts, scales and is upgraded by itself."""
+    resources = settings.resources(stage)
+    gpus = resources.gpus
+    if gpus < 0:
+        on_gpu = settings.device in ("auto", "cuda") and ray.cluster_resources().get("GPU", 0) > 0
+        gpus = GPU_SHARES[stage] if on_gpu else 0
+    return (
+        DEPLOYMENTS[stage]
+        .options(
+            num_replicas=resources.replicas,
+            # Roomy on purpose: the bridge counts what is in flight, the stage bounds its own batch.
+            max_ongoing_requests=2 * settings.max_in_flight,
+            ray_actor_options={"num_cpus": resources.cpus, "num_gpus": gpus},
+            health_check_period_s=2,
+            graceful_shutdown_timeout_s=settings.drain_seconds,
+            logging_config=LoggingConfig(log_level=settings.log_level, enable_access_log=False),
+        )
+        .bind(settings)
+    )
+
+
+def deploy(settings: Settings) -> None:
+    """Starts Serve without its HTTP proxy (Triton is the front door) and lets all stages load side by side."""
+    serve.start(proxy_location="Disabled", logging_config=LoggingConfig(log_level="WARNING"))
+    targets = [
+        serve.RunTarget(application(stage, settings), name=stage, route_prefix=None) for stage in STAGES
+    ]
+    serve.run_many(targets, wait_for_applications_running=False)

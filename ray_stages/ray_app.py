@@ -1,0 +1,85 @@
+"""The child of the launcher that holds Ray: starts or joins a cluster, deploys the stages, watches them.
+
+Speaks to the launcher by JSON lines on stdout; everything else goes to stderr.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+from typing import Any
+
+import ray
+from ray import serve
+
+from ray_stages.deployments import deploy
+from ray_stages.settings import STAGES, Settings
+
+OBJECT_STORE_BYTES = 512 * 1024**2
+WATCH_SECONDS = 1.0
+
+
+def tell(event: str, **facts: Any) -> None:
+    print(json.dumps({"event": event, **facts}), file=PROTOCOL, flush=True)
+
+
+def start_ray(settings: Settings, temp_dir: str) -> None:
+    if settings.ray_address:
+        ray.init(address=settings.ray_address, namespace="latent-relay")
+        return
+    needed = sum(r.replicas * r.cpus for r in map(settings.resources, STAGES))
+    ray.init(
+        address="local",
+        namespace="latent-relay",
+        include_dashboard=False,
+        num_cpus=max(os.cpu_count() or 1, int(needed + 0.999)),
+        object_store_memory=OBJECT_STORE_BYTES,
+        _temp_dir=temp_dir,
+    )
+
+
+def watch(stopped: threading.Event) -> None:
+    """Tells each change of a stage's status until told to stop, or Ray is gone."""
+    known: dict[str, str] = {}
+    begin = time.monotonic()
+    while not stopped.wait(WATCH_SECONDS if len(known) == len(STAGES) else 0.1):
+        if not any(node["Alive"] for node in ray.nodes()):
+            raise SystemExit("no Ray node is alive")
+        applications = serve.status().applications
+        for stage in STAGES:
+            status = str(applications[stage].status.value)
+            if status != known.get(stage):
+                known[stage] = status
+                seconds = time.monotonic() - begin
+                tell("stage", stage=stage, status=status, message=applications[stage].message, seconds=seconds)
+
+
+def main() -> None:
+    settings = Settings.from_env()
+    stopped = threading.Event()
+    temp_dir = tempfile.mkdtemp(prefix="relay-")
+    try:
+        start_ray(settings, temp_dir)
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(signum, lambda *_: stopped.set())
+        tell("ray", address=ray.get_runtime_context().gcs_address)
+        deploy(settings)
+        watch(stopped)
+        serve.shutdown()
+    finally:
+        ray.shutdown()
+        shutil.rmtree(temp_dir, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    # Ray and its workers may print to stdout, which is the launcher's channel: keep it for ourselves.
+    PROTOCOL = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    main()

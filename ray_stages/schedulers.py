@@ -1,0 +1,53 @@
+"""The samplers a request may name: diffusers' own schedulers, made anew for each picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class SchedulerChoice:
+    """A diffusers scheduler class, what is set on top of the checkpoint's config, and its common label."""
+
+    class_name: str
+    label: str
+    overrides: dict[str, Any] = field(default_factory=dict)
+
+
+# Labels are those that AUTOMATIC1111 writes into PNGs, so that other tools read ours.
+SCHEDULERS: dict[str, SchedulerChoice] = {
+    "ddim": SchedulerChoice("DDIMScheduler", "DDIM"),
+    "ddpm": SchedulerChoice("DDPMScheduler", "DDPM"),
+    "pndm": SchedulerChoice("PNDMScheduler", "PLMS"),
+    "euler": SchedulerChoice("EulerDiscreteScheduler", "Euler"),
+    "euler_ancestral": SchedulerChoice("EulerAncestralDiscreteScheduler", "Euler a"),
+    "heun": SchedulerChoice("HeunDiscreteScheduler", "Heun"),
+    "dpmpp_2m": SchedulerChoice("DPMSolverMultistepScheduler", "DPM++ 2M"),
+    "dpmpp_2m_karras": SchedulerChoice(
+        "DPMSolverMultistepScheduler", "DPM++ 2M Karras", {"use_karras_sigmas": True}
+    ),
+    "unipc": SchedulerChoice("UniPCMultistepScheduler", "UniPC"),
+    "deis": SchedulerChoice("DEISMultistepScheduler", "DEIS"),
+    "lcm": SchedulerChoice("LCMScheduler", "LCM"),
+}
+
+
+def name_of(class_name: str) -> str:
+    """The name under which a checkpoint's own scheduler class is offered."""
+    for name, choice in SCHEDULERS.items():
+        if choice.class_name == class_name:
+            return name
+    return class_name
+
+
+def label_of(name: str) -> str:
+    return SCHEDULERS[name].label if name in SCHEDULERS else name
+
+
+def create(name: str, config: dict[str, Any]) -> Any:
+    """A fresh scheduler. Its `step` keeps state, so two pictures never share one (diffusers #3672)."""
+    import diffusers
+
+    choice = SCHEDULERS.get(name) or SchedulerChoice(config["_class_name"], name)
+    return getattr(diffusers, choice.class_name).from_config(config, **choice.overrides)

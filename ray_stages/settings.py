@@ -1,0 +1,101 @@
+"""Every setting of the service: one frozen dataclass, read from the environment once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, get_type_hints
+
+ROOT = Path(__file__).resolve().parent.parent
+STAGES = ("text_encoder", "unet", "vae_decoder")
+
+
+@dataclass(frozen=True)
+class StageResources:
+    """What one stage may use: replicas, and for each its CPU and GPU share and its torch threads."""
+
+    replicas: int
+    cpus: float
+    gpus: float
+    threads: int
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Each field is set by the environment variable of its name in capitals.
+
+    A port 0 means any free one; threads 0 means an even share of the cores; a number of steps, a
+    guidance or a size of 0 or less means the model's own.
+    """
+
+    model: str = str(ROOT / "models" / "miniature-sd")
+    model_variant: str = ""
+    device: str = "auto"
+    dtype: str = "auto"
+    default_steps: int = 0
+    default_guidance_scale: float = -1.0
+
+    bind: str = "127.0.0.1"
+    http_port: int = 8000
+    grpc_port: int = 8001
+    metrics_port: int = 8002
+    ray_address: str = ""
+    cache_dir: str = str(Path("~/.cache/latent-relay").expanduser())
+    run_dir: str = str(ROOT / ".run")
+    log_level: str = "INFO"
+    log_to: str = "files"
+
+    max_in_flight: int = 256
+    max_prompts: int = 16
+    max_prompt_chars: int = 2000
+    max_steps: int = 150
+    max_guidance_scale: float = 30.0
+    max_size: int = 0
+    attempts: int = 4
+    drain_seconds: int = 30
+    start_seconds: int = 600
+
+    text_encoder_replicas: int = 1
+    text_encoder_cpus: float = 0.5
+    text_encoder_gpus: float = -1.0
+    text_encoder_threads: int = 0
+    unet_replicas: int = 1
+    unet_cpus: float = 1.0
+    unet_gpus: float = -1.0
+    unet_threads: int = 0
+    unet_max_rows: int = 32
+    vae_decoder_replicas: int = 1
+    vae_decoder_cpus: float = 0.5
+    vae_decoder_gpus: float = -1.0
+    vae_decoder_threads: int = 0
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] = os.environ) -> Settings:
+        """Reads the environment; an unreadable value is a ValueError that names variable and value."""
+        hints = get_type_hints(cls)
+        given: dict[str, Any] = {}
+        for field in fields(cls):
+            text = environ.get(field.name.upper(), "").strip()
+            if not text:
+                continue
+            try:
+                given[field.name] = hints[field.name](text)
+            except ValueError:
+                kind = hints[field.name].__name__
+                raise ValueError(f"{field.name.upper()}={text!r} is not of type {kind}") from None
+        return cls(**given)
+
+    def with_free_ports(self) -> Settings:
+        return replace(self, http_port=0, grpc_port=0, metrics_port=0)
+
+    def resources(self, stage: str) -> StageResources:
+        replicas: int = getattr(self, f"{stage}_replicas")
+        threads: int = getattr(self, f"{stage}_threads")
+        return StageResources(
+            replicas=replicas,
+            cpus=getattr(self, f"{stage}_cpus"),
+            gpus=getattr(self, f"{stage}_gpus"),
+            threads=threads or max(1, (os.cpu_count() or 1) // replicas),
+        )

@@ -1,0 +1,161 @@
+"""Finds a tritonserver, the container's own or the wheel's, and runs it as a child process."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import secrets
+import subprocess
+import sys
+import sysconfig
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+import psutil
+
+from ray_stages.children import start_child, stop_child
+from ray_stages.ports import Ports
+from ray_stages.settings import ROOT, Settings
+
+STUB = "triton_python_backend_stub"
+MODELS = ROOT / "model_repository"
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """Where a tritonserver lies, its backends, and the libraries it needs on the loader's path."""
+
+    binary: Path
+    backends: Path
+    libraries: list[Path]
+
+
+def find(cache_dir: Path) -> Distribution:
+    """Prefers the NVIDIA container's server: it is newer, and knows GPUs."""
+    container = Path("/opt/tritonserver")
+    if (container / "bin" / "tritonserver").exists():
+        return Distribution(container / "bin" / "tritonserver", container / "backends", [container / "lib"])
+    spec = importlib.util.find_spec("pytriton")
+    if spec is None or spec.origin is None:
+        raise FileNotFoundError("no tritonserver: neither /opt/tritonserver nor the wheel nvidia-pytriton")
+    package = Path(spec.origin).parent
+    libpython = Path(sysconfig.get_config_var("LIBDIR"))
+    return Distribution(
+        binary=package / "tritonserver" / "bin" / "tritonserver",
+        backends=_backends_of_wheel(package / "tritonserver", cache_dir),
+        # The stub must load the libpython of the very interpreter that Ray runs on, or Ray refuses it.
+        libraries=[libpython, package.parent / "nvidia_pytriton.libs"],
+    )
+
+
+def _backends_of_wheel(package: Path, cache_dir: Path) -> Path:
+    """A backend directory as tritonserver wants it: backend, helper module and this Python's stub."""
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    backends = cache_dir / f"triton-backends-{version}"
+    folder = backends / "python"
+    folder.mkdir(parents=True, exist_ok=True)
+    for source in (
+        package / "backends" / "python" / "libtriton_python.so",
+        package / "backends" / "python" / "triton_python_backend_utils.py",
+        package / "python_backend_stubs" / version / STUB,
+    ):
+        _link(source, folder / source.name)
+    return backends
+
+
+def _link(source: Path, target: Path) -> None:
+    if target.is_symlink() and target.readlink() == source:
+        return
+    temporary = target.with_name(f"{target.name}.{os.getpid()}")
+    temporary.symlink_to(source)
+    temporary.replace(target)
+
+
+@dataclass
+class TritonServer:
+    """One running tritonserver and the Python-backend processes (stubs) below it."""
+
+    settings: Settings
+    ports: Ports
+    log: IO[bytes]
+    process: subprocess.Popen[bytes] | None = None
+    # Tells this server's shared memory from that of others on the machine.
+    shm_prefix: str = field(default_factory=lambda: f"latent_relay_{secrets.token_hex(4)}")
+
+    @property
+    def expected_stubs(self) -> int:
+        return len(list(MODELS.glob("*/1/model.py")))
+
+    def start(self, environment: dict[str, str]) -> None:
+        server = find(Path(self.settings.cache_dir))
+        libraries = [str(path) for path in server.libraries]
+        inherited = environment.get("LD_LIBRARY_PATH")
+        environment = {
+            **environment,
+            "LD_LIBRARY_PATH": os.pathsep.join([*libraries, *([inherited] if inherited else [])]),
+            # The stub's interpreter finds its packages by the python that is first on the path.
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", "")]),
+        }
+        command = [str(server.binary), *self._options(server)]
+        self.process = start_child(command, env=environment, stdout=self.log, stderr=self.log)
+
+    def _options(self, server: Distribution) -> list[str]:
+        settings, ports = self.settings, self.ports
+        # Nobody but an operator with the log's key shares memory with the server or changes its models.
+        guarded = f"shared-memory,model-repository,trace,logging:latent-relay-key={secrets.token_hex(16)}"
+        return [
+            f"--model-repository={MODELS}",
+            f"--backend-directory={server.backends}",
+            "--disable-auto-complete-config",
+            f"--http-address={settings.bind}",
+            f"--grpc-address={settings.bind}",
+            f"--metrics-address={settings.bind}",
+            f"--http-port={ports.http}",
+            f"--grpc-port={ports.grpc}",
+            f"--metrics-port={ports.metrics}",
+            "--reuse-http-port=false",
+            "--allow-gpu-metrics=false",
+            f"--http-restricted-api={guarded}",
+            f"--grpc-restricted-protocol={guarded}",
+            f"--exit-timeout-secs={settings.drain_seconds}",
+            f"--backend-config=python,shm-region-prefix-name={self.shm_prefix}",
+            f"--backend-config=python,stub-timeout-seconds={settings.start_seconds}",
+        ]
+
+    def stubs(self) -> list[psutil.Process]:
+        """The living Python-backend processes."""
+        if self.process is None:
+            return []
+        try:
+            children = psutil.Process(self.process.pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            return []
+        return [child for child in children if _is_living_stub(child)]
+
+    def fault(self) -> str | None:
+        """What is broken, if anything: Triton itself never restarts a dead stub and stays 'ready'."""
+        if self.process is None or self.process.poll() is not None:
+            return "tritonserver has ended"
+        missing = self.expected_stubs - len(self.stubs())
+        return f"{missing} of {self.expected_stubs} Triton stubs have ended" if missing > 0 else None
+
+    def stop(self, grace: float) -> None:
+        """SIGTERM drains: what was accepted is answered, new work is refused."""
+        if self.process is None:
+            return
+        stubs = self.stubs()
+        stop_child(self.process, grace)
+        for stub in psutil.wait_procs(stubs, timeout=2)[1]:
+            stub.kill()
+        for segment in Path("/dev/shm").glob(f"{self.shm_prefix}*"):
+            segment.unlink(missing_ok=True)
+        self.process = None
+
+
+def _is_living_stub(process: psutil.Process) -> bool:
+    try:
+        return process.name().startswith(STUB[:15]) and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
