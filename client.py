@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
 
+import gevent  # type: ignore[import-untyped]
 import numpy as np
 import tenacity
 import tritonclient.grpc
@@ -243,14 +244,20 @@ class GrpcTransport:
             result = self._client.infer(**arguments, client_timeout=seconds + GRACE_SECONDS)
         except InferenceServerException as error:
             code = str(error.status()).removeprefix("StatusCode.")
-            # A busy server and none at all are both UNAVAILABLE; only the first has a peer.
-            if code == "UNAVAILABLE" and "from peer" not in str(error.debug_details()):
-                reason = error.message().rpartition(": ")[2]
+            # gRPC says UNAVAILABLE for a busy server and for none at all.
+            if code == "UNAVAILABLE" and not self._is_alive():
+                reason = error.message().rpartition(": ")[2].rstrip("]")
                 raise no_server(self.url, reason) from error
             if code == "DEADLINE_EXCEEDED":
                 raise TimeoutError(f"no answer from {self.url} in time") from error
             raise RequestError(code, error.message()) from error
         return {name: result.as_numpy(name) for name in OUTPUTS}
+
+    def _is_alive(self) -> bool:
+        try:
+            return bool(self._client.is_server_live(client_timeout=1))
+        except InferenceServerException:
+            return False
 
 
 class HttpTransport:
@@ -390,6 +397,9 @@ def document(pictures: Sequence[Picture], files: Sequence[Path]) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status: 0 drawn, 1 refused or failed, 130 interrupted; argparse exits with 2."""
     options = parse(arguments)
+    # What went wrong is said in one line, by us: not by gRPC's log, nor by gevent, under HTTP.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    gevent.get_hub().NOT_ERROR += (KeyboardInterrupt,)
     try:
         pictures = draw(options)
         files = save(pictures, options.output)
