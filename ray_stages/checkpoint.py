@@ -96,9 +96,8 @@ class Checkpoint:
             subfolder=subfolder,
             use_safetensors=True,
             variant=self.settings.model_variant or None,
-            torch_dtype=self.dtype,
         )
-        return model.to(self.device).eval().requires_grad_(False)
+        return model.to(self.device, self.dtype).eval().requires_grad_(False)
 
     def _config(self, subfolder: str, filename: str) -> dict[str, Any]:
         root = Path(self.settings.model)

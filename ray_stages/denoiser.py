@@ -15,6 +15,7 @@ import torch
 
 from ray_stages import guidance, schedulers
 from ray_stages.checkpoint import Checkpoint
+from ray_stages.errors import InvalidRequest
 from ray_stages.request import DenoiseRequest
 
 
@@ -58,8 +59,7 @@ class Denoiser:
     def start(self, request: DenoiseRequest, i: int) -> Denoising:
         """Noise and scheduler for picture i of a request; the noise is the same on every device."""
         generator = torch.Generator("cpu").manual_seed(request.seeds[i])
-        scheduler = schedulers.create(request.scheduler, self.scheduler_config)
-        scheduler.set_timesteps(request.steps, device=self.device)
+        scheduler = self._scheduler(request)
         channels = self.unet.config.in_channels
         shape = (1, channels, request.height // self.factor, request.width // self.factor)
         noise = torch.randn(shape, generator=generator).to(self.device, self.dtype)
@@ -110,6 +110,15 @@ class Denoiser:
             **picture.step_options,
         )[0]
         picture.step += 1
+
+    def _scheduler(self, request: DenoiseRequest) -> Any:
+        scheduler = schedulers.create(request.scheduler, self.scheduler_config)
+        try:
+            scheduler.set_timesteps(request.steps, device=self.device)
+        except (ValueError, IndexError) as error:  # LCM, for one, knows at most 50 steps
+            limit = f"a number that scheduler {request.scheduler} takes ({error})"
+            raise InvalidRequest("steps", request.steps, limit) from error
+        return scheduler
 
     def _embeds(self, request: DenoiseRequest, i: int, *, guided: bool) -> torch.Tensor:
         rows = [torch.from_numpy(request.prompt_embeds[i].copy())]

@@ -19,7 +19,7 @@ class SchedulerChoice:
 SCHEDULERS: dict[str, SchedulerChoice] = {
     "ddim": SchedulerChoice("DDIMScheduler", "DDIM"),
     "ddpm": SchedulerChoice("DDPMScheduler", "DDPM"),
-    "pndm": SchedulerChoice("PNDMScheduler", "PLMS"),
+    "pndm": SchedulerChoice("PNDMScheduler", "PLMS", {"skip_prk_steps": True}),
     "euler": SchedulerChoice("EulerDiscreteScheduler", "Euler"),
     "euler_ancestral": SchedulerChoice("EulerAncestralDiscreteScheduler", "Euler a"),
     "heun": SchedulerChoice("HeunDiscreteScheduler", "Heun"),

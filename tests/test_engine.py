@@ -1,0 +1,120 @@
+"""The loop around the UNet, with a denoiser that counts instead of drawing."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import CancelledError
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+import torch
+
+from ray_stages.denoiser import Denoiser
+from ray_stages.engine import Engine, Job
+from ray_stages.request import DenoiseRequest
+
+
+@dataclass
+class FakePicture:
+    name: int
+    steps: int
+    step: int = 0
+    rows: int = 1
+    size: tuple[int, int] = (8, 8)
+
+    @property
+    def done(self) -> bool:
+        return self.step >= self.steps
+
+    @property
+    def latents(self) -> torch.Tensor:
+        return torch.full((1, 1, 1, 1), float(self.name))
+
+
+@dataclass
+class FakeDenoiser:
+    """Steps only while `open` is set; a picture named in `broken` fails every batch it is in."""
+
+    open: threading.Event = field(default_factory=threading.Event)
+    broken: set[int] = field(default_factory=set)
+    batches: list[list[int]] = field(default_factory=list)
+    stepped: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+
+    def start(self, request: Any, i: int) -> FakePicture:
+        return FakePicture(request.seeds[i], request.steps)
+
+    def predict(self, batch: list[FakePicture]) -> list[int]:
+        self.open.wait(10)
+        names = [picture.name for picture in batch]
+        if self.broken.intersection(names):
+            raise RuntimeError(f"broken: {names}")
+        self.batches.append(names)
+        return names
+
+    def advance(self, picture: FakePicture, prediction: int) -> None:
+        assert prediction == picture.name
+        picture.step += 1
+        self.stepped.release()
+
+
+@pytest.fixture
+def denoiser() -> FakeDenoiser:
+    return FakeDenoiser()
+
+
+@pytest.fixture
+def engine(denoiser: FakeDenoiser) -> Iterator[Engine]:
+    engine = Engine(cast(Denoiser, denoiser), max_rows=8)
+    yield engine
+    denoiser.open.set()
+    engine.close()
+    assert not engine.alive
+
+
+def submit(engine: Engine, *seeds: int, steps: int = 1) -> list[Job]:
+    request = type("Request", (), {"seeds": list(seeds), "steps": steps})
+    return engine.submit(cast(DenoiseRequest, request))
+
+
+def result(job: Job) -> float:
+    return float(job.latents.result(10).item())
+
+
+def test_each_picture_gets_its_own_latents(engine: Engine, denoiser: FakeDenoiser) -> None:
+    denoiser.open.set()
+    jobs = submit(engine, 1, 2, 3, steps=4)
+    assert [result(job) for job in jobs] == [1, 2, 3]
+    assert all(job.submitted <= job.started <= job.finished for job in jobs)
+
+
+def test_a_late_picture_joins_the_running_batch(engine: Engine, denoiser: FakeDenoiser) -> None:
+    (early,) = submit(engine, 1, steps=3)
+    (late,) = submit(engine, 2, steps=1)
+    denoiser.open.set()
+    assert (result(early), result(late)) == (1, 2)
+    assert [1, 2] in denoiser.batches or [2, 1] in denoiser.batches
+    assert denoiser.batches[-1] == [1]
+
+
+def test_a_cancelled_picture_leaves_and_the_rest_is_unharmed(
+    engine: Engine, denoiser: FakeDenoiser
+) -> None:
+    unwanted, wanted = submit(engine, 1, 2, steps=50)
+    unwanted.latents.cancel()
+    denoiser.open.set()
+    assert result(wanted) == 2
+    assert sum(1 in batch for batch in denoiser.batches) <= 1
+    with pytest.raises(CancelledError):
+        unwanted.latents.result(1)
+
+
+def test_a_broken_picture_fails_alone(engine: Engine, denoiser: FakeDenoiser) -> None:
+    denoiser.broken = {3}
+    jobs = submit(engine, 1, 2, 3, 4, 5, steps=2)
+    denoiser.open.set()
+    assert [result(jobs[i]) for i in (0, 1, 3, 4)] == [1, 2, 4, 5]
+    with pytest.raises(RuntimeError, match=r"broken: \[3\]"):
+        result(jobs[2])
+    assert engine.alive

@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ray_stages.errors import InvalidRequest
+from ray_stages.model_card import ModelCard
+from ray_stages.request import MAX_SEED, DecodeRequest, DenoiseRequest, TextRequest
+from ray_stages.schedulers import SCHEDULERS
+from ray_stages.settings import Settings
+
+CARD = ModelCard(
+    name="tiny",
+    height=128,
+    width=128,
+    max_size=256,
+    vae_scale_factor=8,
+    latent_channels=4,
+    embed_dim=32,
+    steps=20,
+    guidance_scale=3.0,
+    scheduler="ddim",
+)
+SETTINGS = Settings()
+
+
+def texts(*values: str | bytes) -> Any:
+    return np.array([v.encode() if isinstance(v, str) else v for v in values], np.object_)
+
+
+def embeds(n: int = 1, **given: Any) -> dict[str, Any]:
+    one = np.zeros((n, 77, 32), np.float32)
+    return {"prompt_embeds": one, "negative_prompt_embeds": one[:1], **given}
+
+
+def ints(*values: int) -> Any:
+    return np.array(values, np.int64)
+
+
+def floats(value: float) -> Any:
+    return np.array([value], np.float32)
+
+
+def latents(n: int = 1, channels: int = 4, side: int = 16, **given: Any) -> dict[str, Any]:
+    return {"latents": np.zeros((n, channels, side, side), np.float32), **given}
+
+
+NAN = np.full((1, 77, 32), np.nan, np.float32)
+
+REFUSED: list[tuple[Callable[..., Any], dict[str, Any], str]] = [
+    (TextRequest.parse, {"prompt": texts()}, "prompt: got 0 prompts, expected 1 to 16"),
+    (TextRequest.parse, {"prompt": texts("")}, "prompt: got an empty prompt at position 0"),
+    (TextRequest.parse, {"prompt": texts("a", " \n")}, "prompt: got an empty prompt at position 1"),
+    (TextRequest.parse, {"prompt": texts(b"\xff\xfe")}, "prompt: got bytes that break at 0, .*UTF-8"),
+    (TextRequest.parse, {"prompt": texts("x" * 2001)}, "prompt: got 2001 characters, .* 2000"),
+    (TextRequest.parse, {"prompt": texts(*"x" * 17)}, "prompt: got 17 prompts, expected 1 to 16"),
+    (
+        TextRequest.parse,
+        {"prompt": texts("a"), "negative_prompt": texts("x" * 2001)},
+        "negative_prompt: got 2001 characters",
+    ),
+    (DenoiseRequest.parse, embeds(seed=ints(-1)), f"seed: got -1, expected 0 to {MAX_SEED}"),
+    (DenoiseRequest.parse, embeds(3, seed=ints(1, 2)), "seed: got 2 seeds, expected 1, or one"),
+    (DenoiseRequest.parse, embeds(steps=ints(0)), "steps: got 0, expected 1 to 150"),
+    (DenoiseRequest.parse, embeds(steps=ints(151)), "steps: got 151, expected 1 to 150"),
+    (DenoiseRequest.parse, embeds(guidance_scale=floats(-1)), "guidance_scale: got -1.0, .*0 to 30"),
+    (DenoiseRequest.parse, embeds(guidance_scale=floats(31)), "guidance_scale: got 31.0"),
+    (DenoiseRequest.parse, embeds(guidance_scale=floats(np.nan)), "guidance_scale: got nan"),
+    (DenoiseRequest.parse, embeds(guidance_scale=floats(np.inf)), "guidance_scale: got inf"),
+    (DenoiseRequest.parse, embeds(height=ints(100)), "height: got 100, expected a multiple of 8"),
+    (DenoiseRequest.parse, embeds(width=ints(56)), "width: got 56, .* from 64 to 256"),
+    (DenoiseRequest.parse, embeds(width=ints(264)), "width: got 264, .* from 64 to 256"),
+    (DenoiseRequest.parse, embeds(height=ints(-64)), "height: got -64"),
+    (DenoiseRequest.parse, embeds(scheduler=texts("magic")), "scheduler: got 'magic', .*ddim.*euler"),
+    (DenoiseRequest.parse, {"prompt_embeds": NAN}, "prompt_embeds: got a value that is not finite"),
+    (DenoiseRequest.parse, embeds(0), "prompt_embeds: got 0 rows"),
+    (
+        DenoiseRequest.parse,
+        {"prompt_embeds": np.zeros((1, 77, 31), np.float32)},
+        r"prompt_embeds: got shape \[1, 77, 31\], expected \[n, tokens, 32\]",
+    ),
+    (
+        DenoiseRequest.parse,
+        {"prompt_embeds": np.zeros((1, 77, 32), np.float32)},
+        "negative_prompt_embeds: got none, expected given at guidance_scale 3",
+    ),
+    (
+        DenoiseRequest.parse,
+        embeds(3, negative_prompt_embeds=np.zeros((2, 77, 32), np.float32)),
+        r"negative_prompt_embeds: got shape \[2, 77, 32\], expected \[3, 77, 32\] or \[1, 77, 32\]",
+    ),
+    (DecodeRequest.parse, latents(channels=3), "latents: got 3 channels, expected 4"),
+    (DecodeRequest.parse, latents(side=33), "latents: got 264 pixels, expected 64 to 256"),
+    (DecodeRequest.parse, latents(17), "latents: got 17 rows, expected 1 to 16"),
+    (DecodeRequest.parse, latents(encoding=texts("gif")), "encoding: got 'gif', .*raw, base64"),
+]
+
+
+@pytest.mark.parametrize(("parse", "tensors", "message"), REFUSED)
+def test_refusals_name_field_value_and_limit(
+    parse: Callable[..., Any], tensors: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InvalidRequest) as refusal:
+        parse(tensors, CARD, SETTINGS)
+    assert re.match(message, str(refusal.value))
+    assert refusal.value.code == "INVALID_ARG"
+
+
+def test_what_is_left_out_is_the_models_own() -> None:
+    request = DenoiseRequest.parse(embeds(), CARD, SETTINGS)
+    assert (request.steps, request.guidance_scale, request.scheduler) == (20, 3.0, "ddim")
+    assert (request.height, request.width) == (128, 128)
+    assert TextRequest.parse({"prompt": texts("a")}, CARD, SETTINGS).negative_prompt == ""
+
+
+def test_limits_are_inside() -> None:
+    request = DenoiseRequest.parse(
+        embeds(16, steps=ints(150), guidance_scale=floats(30), height=ints(64), width=ints(256)),
+        CARD,
+        SETTINGS,
+    )
+    assert (request.steps, request.height, request.width) == (150, 64, 256)
+    assert len(request.seeds) == 16
+
+
+def test_seeds_are_taken_counted_up_or_drawn() -> None:
+    def seeds(n: int, **given: Any) -> list[int]:
+        return DenoiseRequest.parse(embeds(n, **given), CARD, SETTINGS).seeds
+
+    assert seeds(3, seed=ints(5, 1, 1)) == [5, 1, 1]
+    assert seeds(3, seed=ints(7)) == [7, 8, 9]
+    assert seeds(2, seed=ints(MAX_SEED)) == [MAX_SEED, 0]
+    assert seeds(1) != seeds(1)
+
+
+def test_every_scheduler_on_offer_is_taken() -> None:
+    for name in SCHEDULERS:
+        assert DenoiseRequest.parse(embeds(scheduler=texts(name)), CARD, SETTINGS).scheduler == name
+
+
+def test_guidance_at_one_needs_no_negative_prompt() -> None:
+    tensors = {"prompt_embeds": np.zeros((1, 77, 32), np.float32), "guidance_scale": floats(1)}
+    assert not DenoiseRequest.parse(tensors, CARD, SETTINGS).guided
+
+
+def test_parameters_for_the_png_are_those_of_each_picture() -> None:
+    request = DecodeRequest.parse(
+        latents(
+            2,
+            prompt=texts("a", "b"),
+            negative_prompt=texts("c"),
+            seed=ints(1, 2),
+            steps=ints(20),
+            guidance_scale=floats(7.5),
+            scheduler=texts("euler"),
+        ),
+        CARD,
+        SETTINGS,
+    )
+    common = {"negative_prompt": "c", "steps": "20", "guidance_scale": "7.5", "scheduler": "euler"}
+    assert request.parameters == [
+        {"prompt": "a", "seed": "1", **common},
+        {"prompt": "b", "seed": "2", **common},
+    ]
