@@ -28,6 +28,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
 
+# Read when gRPC is imported; without it, gRPC writes log lines beside our one line of error.
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+
 import gevent  # type: ignore[import-untyped]
 import numpy as np
 import tenacity
@@ -397,8 +400,7 @@ def document(pictures: Sequence[Picture], files: Sequence[Path]) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status: 0 drawn, 1 refused or failed, 130 interrupted; argparse exits with 2."""
     options = parse(arguments)
-    # What went wrong is said in one line, by us: not by gRPC's log, nor by gevent, under HTTP.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    # An interrupt is told in one line, ours; gevent, below Triton's HTTP client, has another.
     gevent.get_hub().NOT_ERROR += (KeyboardInterrupt,)
     try:
         pictures = draw(options)
