@@ -34,6 +34,8 @@ from tritonclient.utils import (
 
 from client import Client, Picture, RequestError, main
 
+pytestmark = pytest.mark.timeout(60)
+
 PROGRAM = Path(__file__).parent.parent / "client.py"
 HTTP_STATUS = {"INVALID_ARGUMENT": 400, "CANCELLED": 499, "INTERNAL": 500, "UNAVAILABLE": 503}
 
@@ -517,6 +519,7 @@ def test_prompt_that_is_not_utf8_reaches_the_server(triton: FakeTriton) -> None:
     assert triton.seen[0].inputs["prompt"].values == [b"caf\xe9"]
 
 
+@pytest.mark.filterwarnings("error")
 def test_infinite_guidance_is_left_to_the_server(triton: FakeTriton, client: Client) -> None:
     client.generate("a", guidance_scale=1e300)
     assert triton.seen[0].inputs["guidance_scale"].values == [float("inf")]
