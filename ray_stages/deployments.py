@@ -7,7 +7,6 @@ import base64
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -22,7 +21,7 @@ from ray_stages.engine import Engine
 from ray_stages.image_codec import ImageDecoder
 from ray_stages.loopback import keep_to_loopback
 from ray_stages.model_card import ModelCard
-from ray_stages.request import Array, DecodeRequest, DenoiseRequest, TextRequest
+from ray_stages.request import Array, DecodeRequest, DenoiseRequest, StageResult, TextRequest
 from ray_stages.settings import STAGES, Settings
 from ray_stages.text_encoder import TextEncoder
 
@@ -32,15 +31,6 @@ T = TypeVar("T")
 # Of one GPU, where a stage shares it with the others and settings do not say otherwise.
 GPU_SHARES = {"text_encoder": 0.1, "unet": 0.6, "vae_decoder": 0.3}
 MAX_BATCH = 32
-
-
-@dataclass(frozen=True)
-class StageResult:
-    """The stage's output tensors by name, and the milliseconds a request waited and computed."""
-
-    outputs: dict[str, Array]
-    queue_ms: float
-    compute_ms: float
 
 
 class Stage:
@@ -58,7 +48,9 @@ class Stage:
     def card(self) -> ModelCard:
         return self.checkpoint.card
 
-    def set_up(self, load: Callable[[], T], model: Callable[[T], Any], warm_up: Callable[[T], Any]) -> T:
+    def set_up(
+        self, load: Callable[[], T], model: Callable[[T], Any], warm_up: Callable[[T], Any]
+    ) -> T:
         """Loads and warms up before the replica counts as ready, and says how long each took."""
         begin = time.monotonic()
         stage = load()
@@ -78,7 +70,9 @@ class Stage:
         )
         return stage
 
-    def result(self, request_id: str, outputs: dict[str, Array], times: tuple[float, float, float]) -> StageResult:
+    def result(
+        self, request_id: str, outputs: dict[str, Array], times: tuple[float, float, float]
+    ) -> StageResult:
         """times: when the request arrived, when its computing began, when it ended."""
         arrived, began, ended = times
         result = StageResult(outputs, 1000 * (began - arrived), 1000 * (ended - began))
@@ -111,7 +105,9 @@ class TextEncoding(Stage):
         return self.result(request_id, outputs, (arrived, began, ended))
 
     @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=0)
-    async def encode(self, requests: list[TextRequest]) -> list[tuple[dict[str, Array], float, float]]:
+    async def encode(
+        self, requests: list[TextRequest]
+    ) -> list[tuple[dict[str, Array], float, float]]:
         began = time.monotonic()
         outputs = await asyncio.to_thread(self.encoder.encode, requests)
         ended = time.monotonic()
@@ -130,7 +126,9 @@ class Denoising(Stage):
     def _warm_up(self, denoiser: Denoiser) -> None:
         card = self.card()
         embeds = np.zeros((1, 77, card.embed_dim), np.float32)
-        request = DenoiseRequest(embeds, embeds, [0], 1, 2.0, card.height, card.width, card.scheduler)
+        request = DenoiseRequest(
+            embeds, embeds, [0], 1, 2.0, card.height, card.width, card.scheduler
+        )
         picture = denoiser.start(request, 0)
         denoiser.advance(picture, denoiser.predict([picture])[0])
 
@@ -167,7 +165,9 @@ class Decoding(Stage):
     def _warm_up(self, decoder: ImageDecoder) -> None:
         card = self.card()
         size = card.height // card.vae_scale_factor, card.width // card.vae_scale_factor
-        decoder.decode([DecodeRequest(np.zeros((1, card.latent_channels, *size), np.float32), [{}])])
+        decoder.decode(
+            [DecodeRequest(np.zeros((1, card.latent_channels, *size), np.float32), [{}])]
+        )
 
     async def __call__(self, request_id: str, request: DecodeRequest) -> StageResult:
         arrived = time.monotonic()
@@ -215,6 +215,7 @@ def deploy(settings: Settings) -> None:
     """Starts Serve without its HTTP proxy (Triton is the front door) and lets all stages load side by side."""
     serve.start(proxy_location="Disabled", logging_config=LoggingConfig(log_level="WARNING"))
     targets = [
-        serve.RunTarget(application(stage, settings), name=stage, route_prefix=None) for stage in STAGES
+        serve.RunTarget(application(stage, settings), name=stage, route_prefix=None)
+        for stage in STAGES
     ]
     serve.run_many(targets, wait_for_applications_running=False)

@@ -1,12 +1,12 @@
 """What can go wrong with a request, and which Triton code says so.
 
-    RelayError
-    ├── InvalidRequest      INVALID_ARG   the client asked for something outside the limits
-    ├── Overloaded          UNAVAILABLE   more is in flight than the service accepts
-    ├── DeadlineExceeded    UNAVAILABLE   the client's own timeout has passed (Triton has no code of its own for it)
-    ├── StageUnavailable    UNAVAILABLE   every attempt met a dead replica
-    ├── RequestCancelled    CANCELLED     the client no longer wants the answer
-    └── StageFailed         INTERNAL      a bug: the log has the traceback under the request's id
+RelayError
+├── InvalidRequest      INVALID_ARG   the client asked for something outside the limits
+├── Overloaded          UNAVAILABLE   more is in flight than the service accepts
+├── DeadlineExceeded    UNAVAILABLE   the client's own timeout has passed (Triton has no code of its own for it)
+├── StageUnavailable    UNAVAILABLE   every attempt met a dead replica
+├── RequestCancelled    CANCELLED     the client no longer wants the answer
+└── StageFailed         INTERNAL      a bug: the log has the traceback under the request's id
 """
 
 from __future__ import annotations

@@ -41,7 +41,9 @@ class ImageDecoder:
     @torch.inference_mode()
     def _pixels(self, latents: Array) -> Array:
         """latents: float32 [n, channels, h, w]. Returns uint8 [n, 8 h, 8 w, 3]."""
-        scaled = torch.from_numpy(latents).to(self.device, self.dtype) / self.vae.config.scaling_factor
+        scaled = (
+            torch.from_numpy(latents).to(self.device, self.dtype) / self.vae.config.scaling_factor
+        )
         image = self.vae.decode(scaled, return_dict=False)[0]
         image = (image * 0.5 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).float().cpu().numpy()
         return np.asarray((image * 255).round().astype(np.uint8))

@@ -10,19 +10,18 @@ BUCKETS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0]
 
 
 class StageMetrics:
-    """Names begin with `latent_relay_`; every one has the label `stage`."""
+    """Names begin with `latent_relay_`; every metric has the label `stage`."""
 
     def __init__(self, stage: str) -> None:
         labels = {"stage": stage}
-        family = pb_utils.MetricFamily
-        # Triton drops a family when its Python object is collected, so all of them are kept.
-        self._families = [
-            family("latent_relay_requests_total", "requests", family.COUNTER),
-            family("latent_relay_failures_total", "failed requests by kind", family.COUNTER),
-            family("latent_relay_latency_seconds", "seconds to an answer", family.HISTOGRAM),
-            family("latent_relay_in_flight", "pictures in flight", family.GAUGE),
-        ]
-        requests, failures, latency, in_flight = self._families
+        make = pb_utils.MetricFamily
+        # A family is gone from the port when its Python object is collected, so all are kept.
+        self._families = requests, failures, latency, in_flight = (
+            make("latent_relay_requests_total", "Requests", make.COUNTER),
+            make("latent_relay_failures_total", "Failed requests by kind", make.COUNTER),
+            make("latent_relay_latency_seconds", "Seconds to an answer", make.HISTOGRAM),
+            make("latent_relay_in_flight", "Pictures in flight", make.GAUGE),
+        )
         self._requests = requests.Metric(labels=labels)
         kinds = {error.kind for error in RelayError.__subclasses__()}
         self._failures = {kind: failures.Metric(labels={**labels, "kind": kind}) for kind in kinds}

@@ -40,5 +40,7 @@ def _bind(host: str, name: str, port: int) -> socket.socket:
         sock.bind((host, port))
     except OSError as error:
         sock.close()
-        raise OSError(f"{name}={port} on {host}: {error.strerror}; another port or 0 for any free one") from None
+        raise OSError(
+            f"{name}={port} on {host}: {error.strerror}; another port or 0 for any free one"
+        ) from None
     return sock

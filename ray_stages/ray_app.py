@@ -12,9 +12,9 @@ import signal
 import sys
 import tempfile
 import threading
-import time
 from typing import Any
 
+import psutil
 import ray
 from ray import serve
 
@@ -45,19 +45,29 @@ def start_ray(settings: Settings, temp_dir: str) -> None:
 
 
 def watch(stopped: threading.Event) -> None:
-    """Tells each change of a stage's status until told to stop, or Ray is gone."""
+    """Tells each change of a stage's status, until told to stop."""
     known: dict[str, str] = {}
-    begin = time.monotonic()
     while not stopped.wait(WATCH_SECONDS if len(known) == len(STAGES) else 0.1):
-        if not any(node["Alive"] for node in ray.nodes()):
-            raise SystemExit("no Ray node is alive")
         applications = serve.status().applications
         for stage in STAGES:
-            status = str(applications[stage].status.value)
+            application = applications[stage]
+            status = str(application.status.value)
             if status != known.get(stage):
                 known[stage] = status
-                seconds = time.monotonic() - begin
-                tell("stage", stage=stage, status=status, message=applications[stage].message, seconds=seconds)
+                tell("stage", stage=stage, status=status, message=_reason(application))
+
+
+def _reason(application: Any) -> str:
+    """The last line of what a replica raised, rather than its whole traceback."""
+    messages = [application.message, *(d.message for d in application.deployments.values())]
+    lines = [line.strip() for message in messages for line in message.splitlines() if line.strip()]
+    raised = [line for line in lines if "Error: " in line]
+    return (raised or lines or [""])[-1]
+
+
+def end_with(processes: list[psutil.Process]) -> None:
+    """Ends this process as soon as one of them has: without it, Ray would block for a minute."""
+    psutil.wait_procs(processes, callback=lambda process: os._exit(1))
 
 
 def main() -> None:
@@ -68,6 +78,8 @@ def main() -> None:
         start_ray(settings, temp_dir)
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, lambda *_: stopped.set())
+        cluster = [p for p in psutil.Process().children() if p.name() in ("gcs_server", "raylet")]
+        threading.Thread(target=end_with, args=(cluster,), daemon=True).start()
         tell("ray", address=ray.get_runtime_context().gcs_address)
         deploy(settings)
         watch(stopped)

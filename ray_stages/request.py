@@ -1,6 +1,7 @@
-"""What each stage may be asked, checked once, at the boundary.
+"""What each stage may be asked, checked once, at the boundary, and what it answers.
 
 A bridge turns the tensors of a Triton request into one of these; inside, they are trusted.
+No torch here: bridges import this.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ class TextRequest:
     def parse(cls, tensors: Tensors, card: ModelCard, settings: Settings) -> TextRequest:
         prompts = _texts("prompt", tensors["prompt"], settings)
         if not 1 <= len(prompts) <= settings.max_prompts:
-            raise InvalidRequest("prompt", f"{len(prompts)} prompts", f"1 to {settings.max_prompts}")
+            raise InvalidRequest(
+                "prompt", f"{len(prompts)} prompts", f"1 to {settings.max_prompts}"
+            )
         for i, prompt in enumerate(prompts):
             if not prompt.strip():
                 raise InvalidRequest("prompt", f"an empty prompt at position {i}", "some text")
@@ -77,7 +80,9 @@ class DenoiseRequest:
             raise InvalidRequest("steps", steps, f"1 to {settings.max_steps}")
         guidance = float(_scalar(tensors, "guidance_scale", card.guidance_scale))
         if not 0 <= guidance <= settings.max_guidance_scale:
-            raise InvalidRequest("guidance_scale", guidance, f"0 to {settings.max_guidance_scale:g}")
+            raise InvalidRequest(
+                "guidance_scale", guidance, f"0 to {settings.max_guidance_scale:g}"
+            )
         request = cls(
             prompt_embeds=embeds,
             negative_prompt_embeds=_negative_embeddings(tensors, embeds, card),
@@ -89,7 +94,9 @@ class DenoiseRequest:
             scheduler=_scheduler(tensors, card),
         )
         if request.guided and request.negative_prompt_embeds is None:
-            raise InvalidRequest("negative_prompt_embeds", "none", f"given at guidance_scale {guidance:g}")
+            raise InvalidRequest(
+                "negative_prompt_embeds", "none", f"given at guidance_scale {guidance:g}"
+            )
         return request
 
 
@@ -116,12 +123,23 @@ class DecodeRequest:
         for side in (height, width):
             pixels = side * card.vae_scale_factor
             if not MIN_SIZE <= pixels <= card.max_size:
-                raise InvalidRequest("latents", f"{pixels} pixels", f"{MIN_SIZE} to {card.max_size}")
+                raise InvalidRequest(
+                    "latents", f"{pixels} pixels", f"{MIN_SIZE} to {card.max_size}"
+                )
         _check_finite("latents", latents)
         encoding = _text(_scalar(tensors, "encoding", "raw"))
         if encoding not in ENCODINGS:
             raise InvalidRequest("encoding", repr(encoding[:40]), f"one of {', '.join(ENCODINGS)}")
         return cls(latents, [_parameters(tensors, i, settings) for i in range(n)], encoding)
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """The stage's output tensors by name, and the milliseconds a request waited and computed."""
+
+    outputs: dict[str, Array]
+    queue_ms: float
+    compute_ms: float
 
 
 _NO_TEXT: Array = np.array([b""], dtype=np.object_)
@@ -154,7 +172,9 @@ def _size(tensors: Tensors, field: str, default: int, card: ModelCard) -> int:
     size = int(_scalar(tensors, field, default))
     multiple = card.vae_scale_factor
     if size % multiple or not MIN_SIZE <= size <= card.max_size:
-        raise InvalidRequest(field, size, f"a multiple of {multiple} from {MIN_SIZE} to {card.max_size}")
+        raise InvalidRequest(
+            field, size, f"a multiple of {multiple} from {MIN_SIZE} to {card.max_size}"
+        )
     return size
 
 

@@ -16,22 +16,31 @@ from ray_stages.settings import Settings
 
 @dataclass(frozen=True)
 class RunningStack:
-    """Addresses are host:port; `serves` is what a stack must share with a request to be used for it."""
+    """Addresses are host:port; `serves` must be equal where a command is to use this stack."""
 
     pid: int
     http: str
     grpc: str
+    metrics: str
     serves: list[str]
 
     @classmethod
     def of(cls, settings: Settings, ports: Ports) -> RunningStack:
         host = "127.0.0.1" if settings.bind == "0.0.0.0" else settings.bind
-        return cls(os.getpid(), f"{host}:{ports.http}", f"{host}:{ports.grpc}", _serves(settings))
+        return cls(
+            pid=os.getpid(),
+            http=f"{host}:{ports.http}",
+            grpc=f"{host}:{ports.grpc}",
+            metrics=f"{host}:{ports.metrics}",
+            serves=_serves(settings),
+        )
 
     def answers(self) -> bool:
         try:
-            with urllib.request.urlopen(f"http://{self.http}/v2/health/ready", timeout=2) as response:
-                return psutil.pid_exists(self.pid) and response.status == 200
+            with urllib.request.urlopen(
+                f"http://{self.http}/v2/health/ready", timeout=2
+            ) as response:
+                return bool(response.status == 200)
         except OSError:
             return False
 
@@ -41,8 +50,10 @@ class StackFile:
         self.folder = folder
         self.path = folder / f"{os.getpid()}.json"
 
-    def write(self, settings: Settings, ports: Ports) -> None:
-        self.path.write_text(json.dumps(asdict(RunningStack.of(settings, ports))))
+    def write(self, stack: RunningStack) -> None:
+        temporary = self.path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(asdict(stack)))
+        temporary.replace(self.path)
 
     def remove(self) -> None:
         self.path.unlink(missing_ok=True)
@@ -51,7 +62,9 @@ class StackFile:
         """The first stack that is alive and serves the same model in the same way."""
         for path in sorted(self.folder.glob("*.json")):
             stack = RunningStack(**json.loads(path.read_text()))
-            if stack.serves == _serves(settings) and stack.answers():
+            if not psutil.pid_exists(stack.pid):
+                path.unlink(missing_ok=True)  # left by a launcher that was killed
+            elif stack.serves == _serves(settings) and stack.answers():
                 return stack
         return None
 

@@ -35,10 +35,14 @@ def find(cache_dir: Path) -> Distribution:
     """Prefers the NVIDIA container's server: it is newer, and knows GPUs."""
     container = Path("/opt/tritonserver")
     if (container / "bin" / "tritonserver").exists():
-        return Distribution(container / "bin" / "tritonserver", container / "backends", [container / "lib"])
+        return Distribution(
+            container / "bin" / "tritonserver", container / "backends", [container / "lib"]
+        )
     spec = importlib.util.find_spec("pytriton")
     if spec is None or spec.origin is None:
-        raise FileNotFoundError("no tritonserver: neither /opt/tritonserver nor the wheel nvidia-pytriton")
+        raise FileNotFoundError(
+            "no tritonserver: neither /opt/tritonserver nor the wheel nvidia-pytriton"
+        )
     package = Path(spec.origin).parent
     libpython = Path(sysconfig.get_config_var("LIBDIR"))
     return Distribution(
@@ -95,15 +99,19 @@ class TritonServer:
             **environment,
             "LD_LIBRARY_PATH": os.pathsep.join([*libraries, *([inherited] if inherited else [])]),
             # The stub's interpreter finds its packages by the python that is first on the path.
-            "PATH": os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", "")]),
+            "PATH": os.pathsep.join(
+                [str(Path(sys.executable).parent), environment.get("PATH", "")]
+            ),
         }
         command = [str(server.binary), *self._options(server)]
         self.process = start_child(command, env=environment, stdout=self.log, stderr=self.log)
 
     def _options(self, server: Distribution) -> list[str]:
         settings, ports = self.settings, self.ports
-        # Nobody but an operator with the log's key shares memory with the server or changes its models.
-        guarded = f"shared-memory,model-repository,trace,logging:latent-relay-key={secrets.token_hex(16)}"
+        # Behind a key that nobody is told: no client shares memory with the server or changes its models.
+        guarded = (
+            f"shared-memory,model-repository,trace,logging:latent-relay-key={secrets.token_hex(16)}"
+        )
         return [
             f"--model-repository={MODELS}",
             f"--backend-directory={server.backends}",
@@ -133,12 +141,18 @@ class TritonServer:
             return []
         return [child for child in children if _is_living_stub(child)]
 
+    def ended(self) -> str | None:
+        over = self.process is None or self.process.poll() is not None
+        return "tritonserver has ended" if over else None
+
     def fault(self) -> str | None:
         """What is broken, if anything: Triton itself never restarts a dead stub and stays 'ready'."""
-        if self.process is None or self.process.poll() is not None:
-            return "tritonserver has ended"
+        if fault := self.ended():
+            return fault
         missing = self.expected_stubs - len(self.stubs())
-        return f"{missing} of {self.expected_stubs} Triton stubs have ended" if missing > 0 else None
+        return (
+            f"{missing} of {self.expected_stubs} Triton stubs have ended" if missing > 0 else None
+        )
 
     def stop(self, grace: float) -> None:
         """SIGTERM drains: what was accepted is answered, new work is refused."""
@@ -158,4 +172,3 @@ def _is_living_stub(process: psutil.Process) -> bool:
         return process.name().startswith(STUB[:15]) and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
-

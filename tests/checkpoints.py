@@ -26,7 +26,12 @@ TOKENS = 77
 
 _BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 # As in runwayml/stable-diffusion-v1-5, stabilityai/stable-diffusion-2-1 and stabilityai/sd-turbo.
-_SD15: dict[str, Any] = {**_BETAS, "set_alpha_to_one": False, "skip_prk_steps": True, "steps_offset": 1}
+_SD15: dict[str, Any] = {
+    **_BETAS,
+    "set_alpha_to_one": False,
+    "skip_prk_steps": True,
+    "steps_offset": 1,
+}
 _SD21: dict[str, Any] = {
     **_BETAS,
     "clip_sample": False,
@@ -34,7 +39,12 @@ _SD21: dict[str, Any] = {
     "set_alpha_to_one": False,
     "steps_offset": 1,
 }
-_TURBO: dict[str, Any] = {**_BETAS, "prediction_type": "epsilon", "timestep_spacing": "trailing", "steps_offset": 1}
+_TURBO: dict[str, Any] = {
+    **_BETAS,
+    "prediction_type": "epsilon",
+    "timestep_spacing": "trailing",
+    "steps_offset": 1,
+}
 
 
 def make(family: str, folder: Path, *, sample_size: int = 8) -> Path:
@@ -98,6 +108,11 @@ def make(family: str, folder: Path, *, sample_size: int = 8) -> Path:
 def _tokenizer() -> CLIPTokenizer:
     """A vocabulary of single bytes, so that every text has tokens."""
     symbols = sorted(ByteLevel.alphabet())
-    pieces = [*symbols, *(f"{symbol}</w>" for symbol in symbols), "<|startoftext|>", "<|endoftext|>"]
+    pieces = [
+        *symbols,
+        *(f"{symbol}</w>" for symbol in symbols),
+        "<|startoftext|>",
+        "<|endoftext|>",
+    ]
     vocab = {piece: i for i, piece in enumerate(pieces)}
     return CLIPTokenizer(vocab=vocab, merges=[], model_max_length=TOKENS)

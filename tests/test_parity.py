@@ -121,7 +121,9 @@ def test_the_checkpoints_own_scheduler_is_the_default(
         wish = {"prompt": "a blue square", "seed": 11, **wishes}
         pipeline = StableDiffusionPipeline.from_pretrained(checkpoint_folder(family))
         pipeline.set_progress_bar_config(disable=True)
-        assert difference(Relay(load(family)).draw([wish])[0], reference(pipeline, wish)) <= TOLERANCE
+        assert (
+            difference(Relay(load(family)).draw([wish])[0], reference(pipeline, wish)) <= TOLERANCE
+        )
 
 
 WISHES = st.fixed_dictionaries(

@@ -55,7 +55,11 @@ REFUSED: list[tuple[Callable[..., Any], dict[str, Any], str]] = [
     (TextRequest.parse, {"prompt": texts()}, "prompt: got 0 prompts, expected 1 to 16"),
     (TextRequest.parse, {"prompt": texts("")}, "prompt: got an empty prompt at position 0"),
     (TextRequest.parse, {"prompt": texts("a", " \n")}, "prompt: got an empty prompt at position 1"),
-    (TextRequest.parse, {"prompt": texts(b"\xff\xfe")}, "prompt: got bytes that break at 0, .*UTF-8"),
+    (
+        TextRequest.parse,
+        {"prompt": texts(b"\xff\xfe")},
+        "prompt: got bytes that break at 0, .*UTF-8",
+    ),
     (TextRequest.parse, {"prompt": texts("x" * 2001)}, "prompt: got 2001 characters, .* 2000"),
     (TextRequest.parse, {"prompt": texts(*"x" * 17)}, "prompt: got 17 prompts, expected 1 to 16"),
     (
@@ -67,7 +71,11 @@ REFUSED: list[tuple[Callable[..., Any], dict[str, Any], str]] = [
     (DenoiseRequest.parse, embeds(3, seed=ints(1, 2)), "seed: got 2 seeds, expected 1, or one"),
     (DenoiseRequest.parse, embeds(steps=ints(0)), "steps: got 0, expected 1 to 150"),
     (DenoiseRequest.parse, embeds(steps=ints(151)), "steps: got 151, expected 1 to 150"),
-    (DenoiseRequest.parse, embeds(guidance_scale=floats(-1)), "guidance_scale: got -1.0, .*0 to 30"),
+    (
+        DenoiseRequest.parse,
+        embeds(guidance_scale=floats(-1)),
+        "guidance_scale: got -1.0, .*0 to 30",
+    ),
     (DenoiseRequest.parse, embeds(guidance_scale=floats(31)), "guidance_scale: got 31.0"),
     (DenoiseRequest.parse, embeds(guidance_scale=floats(np.nan)), "guidance_scale: got nan"),
     (DenoiseRequest.parse, embeds(guidance_scale=floats(np.inf)), "guidance_scale: got inf"),
@@ -75,7 +83,11 @@ REFUSED: list[tuple[Callable[..., Any], dict[str, Any], str]] = [
     (DenoiseRequest.parse, embeds(width=ints(56)), "width: got 56, .* from 64 to 256"),
     (DenoiseRequest.parse, embeds(width=ints(264)), "width: got 264, .* from 64 to 256"),
     (DenoiseRequest.parse, embeds(height=ints(-64)), "height: got -64"),
-    (DenoiseRequest.parse, embeds(scheduler=texts("magic")), "scheduler: got 'magic', .*ddim.*euler"),
+    (
+        DenoiseRequest.parse,
+        embeds(scheduler=texts("magic")),
+        "scheduler: got 'magic', .*ddim.*euler",
+    ),
     (DenoiseRequest.parse, {"prompt_embeds": NAN}, "prompt_embeds: got a value that is not finite"),
     (DenoiseRequest.parse, embeds(0), "prompt_embeds: got 0 rows"),
     (

@@ -1,0 +1,180 @@
+"""One machine's stack: Ray with the stages, then tritonserver; started, watched, drained in reverse."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import secrets
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+from rich.console import Console
+
+from ray_stages.children import start_child, stop_child
+from ray_stages.ports import Ports
+from ray_stages.settings import ROOT, STAGES, Settings
+from ray_stages.stack_file import RunningStack, StackFile
+from ray_stages.triton_server import TritonServer
+
+WATCH_SECONDS = 1.0
+# A server with a dead stub cannot drain: requests inside it would wait for ever.
+BROKEN_GRACE_SECONDS = 5.0
+MAX_RESTARTS_A_MINUTE = 5
+
+
+class StackFailed(Exception):
+    """A part did not start, or keeps dying; the message says which and where its log is."""
+
+
+class Stack:
+    def __init__(self, settings: Settings, console: Console) -> None:
+        self.settings = settings
+        self.console = console
+        self.stopped = threading.Event()
+        self.ports = Ports.choose(settings)
+        self.folder = Path(settings.run_dir) / str(os.getpid())
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._environment = {**os.environ, **_ray_environment(settings)}
+        self._triton = TritonServer(settings, self.ports, self._log_of("triton"))
+        self._ray: subprocess.Popen[str] | None = None
+        self._ray_address = ""
+        self._events: queue.Queue[dict[str, Any]] = queue.Queue()
+        self._file = StackFile(Path(settings.run_dir))
+        self._restarts: list[float] = []
+
+    @property
+    def running(self) -> RunningStack:
+        return RunningStack.of(self.settings, self.ports)
+
+    def start(self) -> None:
+        begin = time.monotonic()
+        with self.console.status("starting Ray …") as status:
+            self._start_ray(status.update)
+            self.console.print(f"stages ready after {time.monotonic() - begin:.1f} s")
+            status.update("starting tritonserver …")
+            self._start_triton()
+            self.console.print(f"tritonserver ready after {time.monotonic() - begin:.1f} s")
+        self._file.write(self.running)
+
+    def watch(self) -> None:
+        """Until stopped: notices within a second or two what died, and brings it back."""
+        while not self.stopped.wait(WATCH_SECONDS):
+            while not self._events.empty():
+                event = self._events.get()
+                self.console.print(
+                    f"{event['event']} {event.get('stage', '')} {event.get('status', '')}"
+                )
+            if fault := self._ray_fault():
+                self._restart(fault, with_ray=True)
+            elif fault := self._triton.fault():
+                self._restart(fault, with_ray=False)
+
+    def stop(self) -> None:
+        """Triton first, so that what it accepted is answered by stages that still run."""
+        self._file.remove()
+        self._triton.stop(self.settings.drain_seconds + 5)
+        self._stop_ray()
+
+    def forget(self) -> None:
+        """Removes the logs of a stack that nobody will ask about."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _restart(self, fault: str, *, with_ray: bool) -> None:
+        now = time.monotonic()
+        self._restarts = [*(t for t in self._restarts if now - t < 60), now]
+        if len(self._restarts) > MAX_RESTARTS_A_MINUTE:
+            raise StackFailed(
+                f"{fault}; gave up after {MAX_RESTARTS_A_MINUTE} restarts in a minute"
+            )
+        self.console.print(f"{fault}: bringing it back")
+        self._triton.stop(BROKEN_GRACE_SECONDS)
+        if with_ray:
+            self._stop_ray()
+            self._start_ray(lambda text: None)
+        self._start_triton()
+        self.console.print(f"back after {time.monotonic() - now:.1f} s")
+
+    def _start_ray(self, say: Callable[[str], None]) -> None:
+        """Returns once every stage runs."""
+        self._ray = start_child(
+            [sys.executable, "-m", "ray_stages.ray_app"],
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            stderr=self._log_of("ray"),
+            text=True,
+        )
+        self._events = queue.Queue()
+        threading.Thread(target=_read_events, args=(self._ray, self._events), daemon=True).start()
+        running: set[str] = set()
+        while len(running) < len(STAGES):
+            event = self._next_event()
+            if event["event"] == "ray":
+                self._ray_address = event["address"]
+            elif event["event"] == "stage" and event["status"] == "RUNNING":
+                running.add(event["stage"])
+            elif event["event"] == "stage" and event["status"] == "DEPLOY_FAILED":
+                raise StackFailed(f"stage {event['stage']} did not start: {event['message']}")
+            say(f"loading the stages … {len(running)} of {len(STAGES)}")
+
+    def _next_event(self) -> dict[str, Any]:
+        self._until(lambda: not self._events.empty(), self._ray_fault)
+        return self._events.get()
+
+    def _start_triton(self) -> None:
+        self._triton.start({**self._environment, "RAY_ADDRESS": self._ray_address})
+        # While it starts, its stubs appear one by one: only the server's own end is a fault then.
+        self._until(self.running.answers, self._triton.ended)
+
+    def _until(self, ready: Callable[[], bool], fault: Callable[[], str | None]) -> None:
+        end = time.monotonic() + self.settings.start_seconds
+        while not ready():
+            if problem := fault():
+                raise StackFailed(f"{problem}; the logs are in {self.folder}")
+            if self.stopped.is_set():
+                raise StackFailed("stopped while starting")
+            if time.monotonic() > end:
+                raise StackFailed(f"not ready after START_SECONDS={self.settings.start_seconds}")
+            time.sleep(0.1)
+
+    def _ray_fault(self) -> str | None:
+        return "Ray has ended" if self._ray is None or self._ray.poll() is not None else None
+
+    def _stop_ray(self) -> None:
+        if self._ray is not None:
+            stop_child(self._ray, self.settings.drain_seconds)
+            self._ray = None
+
+    def _log_of(self, part: str) -> IO[bytes]:
+        if self.settings.log_to == "stdout":
+            return sys.stdout.buffer
+        return (self.folder / f"{part}.log").open("ab")
+
+
+def _read_events(process: subprocess.Popen[str], events: queue.Queue[dict[str, Any]]) -> None:
+    assert process.stdout
+    for line in process.stdout:
+        events.put(json.loads(line))
+
+
+def _ray_environment(settings: Settings) -> dict[str, str]:
+    """What Ray and all that join it must agree on; a private Ray keeps to loopback and has a key."""
+    common = {
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+        "RAY_USAGE_STATS_ENABLED": "0",
+    }
+    if settings.ray_address:
+        return common
+    return {
+        **common,
+        # Named after other systems, but on Linux too it makes Ray keep to 127.0.0.1.
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+    }

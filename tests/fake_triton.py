@@ -1,0 +1,121 @@
+"""A stand-in for `triton_python_backend_utils`, which exists only inside a Triton stub."""
+
+from __future__ import annotations
+
+import sys
+import types
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass
+class Tensor:
+    _name: str
+    _values: Any
+
+    def name(self) -> str:
+        return self._name
+
+    def as_numpy(self) -> Any:
+        return self._values
+
+
+class TritonError(Exception):
+    INTERNAL, INVALID_ARG, UNAVAILABLE, CANCELLED = "INTERNAL", "INVALID_ARG", "UNAVAILABLE", "CANCELLED"
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass
+class InferenceResponse:
+    output_tensors: list[Tensor] = field(default_factory=list)
+    error: TritonError | None = None
+
+    def values(self) -> dict[str, Any]:
+        return {tensor.name(): tensor.as_numpy() for tensor in self.output_tensors}
+
+
+@dataclass
+class Sender:
+    """Keeps what was sent; Triton allows one final response a request."""
+
+    sent: list[InferenceResponse] = field(default_factory=list)
+
+    def send(self, response: InferenceResponse, flags: int) -> None:
+        assert flags == 1
+        assert not self.sent
+        self.sent.append(response)
+
+
+@dataclass
+class Request:
+    tensors: dict[str, Any]
+    id: str = ""
+    timeout_us: int = 0
+    sender: Sender = field(default_factory=Sender)
+
+    def inputs(self) -> list[Tensor]:
+        return [Tensor(name, values) for name, values in self.tensors.items()]
+
+    def request_id(self) -> str:
+        return self.id
+
+    def timeout(self) -> int:
+        return self.timeout_us
+
+    def get_response_sender(self) -> Sender:
+        return self.sender
+
+
+@dataclass
+class Metric:
+    labels: dict[str, str]
+    buckets: list[float] = field(default_factory=list)
+    value: float = 0
+
+    def increment(self, by: float) -> None:
+        self.value += by
+
+    def set(self, value: float) -> None:
+        self.value = value
+
+    def observe(self, value: float) -> None:
+        self.value += value
+
+
+class MetricFamily:
+    COUNTER, GAUGE, HISTOGRAM = range(3)
+    made: list[MetricFamily]
+
+    def __init__(self, name: str, description: str, kind: int) -> None:
+        self.name = name
+
+    def Metric(self, **options: Any) -> Metric:  # noqa: N802
+        return Metric(**options)
+
+
+class Logger:
+    lines: list[str] = []
+
+    @classmethod
+    def log_info(cls, line: str) -> None:
+        cls.lines.append(line)
+
+    log_error = log_info
+
+
+def install() -> None:
+    """Makes `import triton_python_backend_utils` find this module's names."""
+    module: Any = types.ModuleType("triton_python_backend_utils")
+    module.Tensor, module.TritonError, module.InferenceResponse = Tensor, TritonError, InferenceResponse
+    module.MetricFamily, module.Logger = MetricFamily, Logger
+    module.TRITONSERVER_RESPONSE_COMPLETE_FINAL = 1
+    sys.modules.setdefault("triton_python_backend_utils", module)
+
+
+def text(*values: str) -> Any:
+    return np.array([value.encode() for value in values], np.object_)

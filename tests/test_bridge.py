@@ -1,0 +1,229 @@
+"""The bridge between a stand-in for Triton and a stand-in for a Serve handle."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from ray.exceptions import ActorDiedError, RayTaskError
+from ray.serve.exceptions import BackPressureError
+
+from ray_stages.errors import InvalidRequest, RelayError
+from ray_stages.request import StageResult, TextRequest
+from ray_stages.settings import Settings
+from tests import fake_triton
+from tests.fake_triton import Request, text
+from tests.test_request import CARD
+
+fake_triton.install()
+
+from ray_stages.bridge import Bridge  # noqa: E402
+from ray_stages.metrics import StageMetrics  # noqa: E402
+
+Replica = Callable[[str, TextRequest], Awaitable[StageResult]]
+EMBEDS = np.zeros((1, 77, 32), np.float32)
+
+
+class Handle:
+    """Calls `replica` as a Serve handle would, and knows what was cancelled."""
+
+    def __init__(self, replica: Replica) -> None:
+        self.replica = replica
+        self.calls: list[str] = []
+        self.cancelled = 0
+
+    def remote(self, call_id: str, request: TextRequest) -> Any:
+        self.calls.append(call_id)
+        handle = self
+
+        class Response:
+            def __await__(self) -> Any:
+                return handle.replica(call_id, request).__await__()
+
+            def cancel(self) -> None:
+                handle.cancelled += 1
+
+        return Response()
+
+
+class TextBridge(Bridge):
+    stage = "text_encoder"
+
+    def __init__(self, replica: Replica, **settings: Any) -> None:
+        self.settings = Settings(**settings)
+        self.outputs = ["prompt_embeds", "request_id", "deadline", "elapsed_ms"]
+        self.metrics = StageMetrics(self.stage)
+        self.in_flight = 0
+        self.card = CARD
+        self.handle = Handle(replica)
+
+
+async def replica(call_id: str, request: TextRequest) -> StageResult:
+    return StageResult({"prompt_embeds": EMBEDS}, 1.0, 2.0)
+
+
+def ask(bridge: TextBridge, *requests: Request) -> list[Any]:
+    """All at once; returns the one response of each."""
+
+    async def answer_all() -> None:
+        await asyncio.gather(*(bridge._answer(request) for request in requests))
+
+    asyncio.run(answer_all())
+    return [request.sender.sent[0] for request in requests]
+
+
+def prompt(*prompts: str, **options: Any) -> Request:
+    return Request({"prompt": text(*(prompts or ("a star",)))}, **options)
+
+
+def test_outputs_are_those_of_the_config_and_the_stages_that_follow_are_told_id_and_deadline() -> None:
+    before = time.time()
+    (response,) = ask(TextBridge(replica), prompt(id="mine", timeout_us=5_000_000))
+    values = response.values()
+    assert list(values) == ["prompt_embeds", "request_id", "deadline", "elapsed_ms"]
+    assert values["request_id"].tolist() == [b"mine"]
+    assert before + 5 <= values["deadline"][0] <= time.time() + 5
+    assert values["elapsed_ms"].tolist() == [1.0, 2.0]
+
+
+def test_a_request_without_an_id_gets_one_and_a_strange_one_is_made_printable() -> None:
+    unnamed, strange = ask(TextBridge(replica), prompt(), prompt(id="a\nb=c d"))
+    assert len(unnamed.values()["request_id"][0]) == 32
+    assert unnamed.values()["deadline"][0] == np.inf
+    assert strange.values()["request_id"].tolist() == [b"a_b_c_d"]
+
+
+def test_id_and_deadline_of_an_earlier_stage_win() -> None:
+    told = {"prompt": text("a"), "request_id": text("first"), "deadline": np.array([time.time() + 9])}
+    (response,) = ask(TextBridge(replica), Request(told, id="own", timeout_us=1))
+    assert response.values()["request_id"].tolist() == [b"first"]
+
+
+def test_a_refusal_reaches_no_replica_and_harms_nobody_else() -> None:
+    bridge = TextBridge(replica)
+    refused, drawn = ask(bridge, prompt(""), prompt("a star"))
+    assert refused.error.code == "INVALID_ARG"
+    assert "prompt: got an empty prompt" in str(refused.error)
+    assert drawn.error is None
+    assert len(bridge.handle.calls) == 1
+    assert bridge.in_flight == 0
+
+
+def test_beyond_the_limit_requests_are_shed_at_once() -> None:
+    async def slow(call_id: str, request: TextRequest) -> StageResult:
+        await asyncio.sleep(0.2)
+        return await replica(call_id, request)
+
+    bridge = TextBridge(slow, max_in_flight=3)
+    responses = ask(bridge, prompt("a", "b"), prompt("c", "d"), prompt("e"))
+    assert [response.error and response.error.code for response in responses] == [
+        None,
+        "UNAVAILABLE",
+        None,
+    ]
+    assert "2 more on 2 pictures in flight, the limit is 3" in str(responses[1].error)
+    assert len(bridge.handle.calls) == 2
+
+
+def test_the_deadline_cancels_the_call() -> None:
+    async def stuck(call_id: str, request: TextRequest) -> StageResult:
+        await asyncio.sleep(30)
+        raise AssertionError
+
+    bridge = TextBridge(stuck)
+    begin = time.monotonic()
+    (response,) = ask(bridge, prompt(id="late", timeout_us=50_000))
+    assert time.monotonic() - begin < 5
+    assert response.error.code == "UNAVAILABLE"
+    assert "the deadline of request late has passed" in str(response.error)
+    assert bridge.handle.cancelled == 1
+
+
+def test_a_deadline_that_has_passed_before_is_not_waited_for() -> None:
+    told = {"prompt": text("a"), "deadline": np.array([time.time() - 1])}
+    (response,) = ask(TextBridge(replica), Request(told))
+    assert "deadline" in str(response.error)
+
+
+def dying(times: int) -> Replica:
+    left = [times]
+
+    async def call(call_id: str, request: TextRequest) -> StageResult:
+        left[0] -= 1
+        if left[0] >= 0:
+            raise ActorDiedError
+        return await replica(call_id, request)
+
+    return call
+
+
+def test_a_dead_replica_costs_a_retry() -> None:
+    bridge = TextBridge(dying(2))
+    (response,) = ask(bridge, prompt(id="x"))
+    assert response.error is None
+    assert bridge.handle.calls == ["x", "x", "x"]
+
+
+def test_retries_are_bounded() -> None:
+    bridge = TextBridge(dying(99), attempts=2)
+    (response,) = ask(bridge, prompt())
+    assert response.error.code == "UNAVAILABLE"
+    assert "no replica left in 2 attempts" in str(response.error)
+    assert len(bridge.handle.calls) == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (BackPressureError(1, 1), "UNAVAILABLE", "queue is full"),
+        (ZeroDivisionError("secret prompt"), "INTERNAL", "text_encoder failed; its log knows"),
+        (
+            RayTaskError("f", "traceback", InvalidRequest("steps", 60, "at most 50")),
+            "INVALID_ARG",
+            "steps: got 60, expected at most 50",
+        ),
+    ],
+)
+def test_errors_have_their_code_and_bugs_are_not_told(
+    error: Exception, code: str, message: str
+) -> None:
+    async def failing(call_id: str, request: TextRequest) -> StageResult:
+        raise error
+
+    bridge = TextBridge(failing)
+    (response,) = ask(bridge, prompt())
+    assert response.error.code == code
+    assert message in str(response.error)
+    assert "secret" not in str(response.error)
+
+
+def test_an_unreadable_request_is_answered_too() -> None:
+    class Unreadable(Request):
+        def inputs(self) -> list[Any]:
+            raise UnicodeError("broken tensor")
+
+    (response,) = ask(TextBridge(replica), Unreadable({}))
+    assert response.error.code == "INTERNAL"
+
+
+def test_log_lines_have_ids_and_numbers_but_no_prompts() -> None:
+    fake_triton.Logger.lines.clear()
+    ask(TextBridge(replica), prompt("a private wish", id="r1"), prompt("", id="r2"))
+    lines = fake_triton.Logger.lines
+    assert any("event=request request_id=r1 shapes=prompt:1" in line for line in lines)
+    assert any("event=response request_id=r1 ms=" in line and "bytes=9856" in line for line in lines)
+    assert any("event=failure request_id=r2 kind=invalid code=INVALID_ARG" in line for line in lines)
+    assert not any("private" in line for line in lines)
+
+
+def test_metrics_count_requests_and_failures_by_kind() -> None:
+    bridge = TextBridge(replica)
+    ask(bridge, prompt(), prompt(""), prompt(""))
+    assert bridge.metrics._requests.value == 3
+    assert bridge.metrics._failures["invalid"].value == 2
+    assert set(bridge.metrics._failures) == {error.kind for error in RelayError.__subclasses__()}
+    assert bridge.metrics._in_flight.value == 0
