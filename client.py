@@ -44,7 +44,7 @@ from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 MODEL = "stable_diffusion"
 STAGES = ("text_encoder", "unet", "vae_decoder")
-OUTPUTS = ("image", "seed", *(f"{stage}_ms" for stage in STAGES))
+OUTPUTS = ("image", "seed_used", *(f"{stage}_ms" for stage in STAGES))
 BYTES, INT64, INT32, FP32 = np.object_, np.int64, np.int32, np.float32
 STDOUT = Path("-")
 
@@ -70,7 +70,7 @@ class RequestError(Exception):
     """Refused, or failed: the reason in the server's words, and its `code` as gRPC names it."""
 
     def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
+        super().__init__(message.removeprefix(f"in ensemble '{MODEL}', "))
         self.code = code
 
 
@@ -162,7 +162,7 @@ class Client:
                 tensors[name] = tensor(name, OPTIONS[name][0], value)
         outputs = self._infer(tensors, request_id)
         stages = {stage: StageTime(*outputs[f"{stage}_ms"].tolist()) for stage in STAGES}
-        seeds, images = outputs["seed"].tolist(), outputs["image"].tolist()
+        seeds, images = outputs["seed_used"].tolist(), outputs["image"].tolist()
         return [
             Picture(prompt, seed, png, stages)
             for prompt, seed, png in zip(prompts, seeds, images, strict=True)
@@ -317,7 +317,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     for name, (_, kind, text) in OPTIONS.items():
         action = "append" if name == "seed" else "store"
         add(f"--{name.replace('_', '-')}", type=kind, action=action, help=text)
-    add("-o", "--output", type=Path, default=Path("out.png"), help="a file; - is standard output")
+    add("-o", "--out", type=Path, default=Path("out.png"), help="a file; - is standard output")
     add("--timings", action="store_true", help="show the time in each stage")
     add("--json", action="store_true", help="print what came back as one JSON document")
     add("--http", action="store_true", help="HTTP in place of gRPC")
@@ -328,7 +328,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if not 0 < options.timeout <= 86_400:
         parser.error(f"--timeout: got {options.timeout}, expected up to a day of seconds")
-    output: Path = options.output
+    output: Path = options.out
     if output == STDOUT:
         if options.json or len(options.prompt) > 1:
             parser.error("-o - takes one prompt, and not --json")
@@ -404,7 +404,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     gevent.get_hub().NOT_ERROR += (KeyboardInterrupt,)
     try:
         pictures = draw(options)
-        files = save(pictures, options.output)
+        files = save(pictures, options.out)
         if options.json:
             print(document(pictures, files))
         else:

@@ -101,7 +101,7 @@ class FakeTriton:
         seeds = seeds * count if len(seeds) == 1 else seeds
         known = {
             "image": np.array([png_of(seed) for seed in seeds], np.object_),
-            "seed": np.array(seeds, np.int64),
+            "seed_used": np.array(seeds, np.int64),
             "text_encoder_ms": np.array([0.5, 1.5], np.float32),
             "unet_ms": np.array([2.0, 250.0], np.float32),
             "vae_decoder_ms": np.array([0.25, 12.0], np.float32),
@@ -385,7 +385,9 @@ def test_picture_on_standard_output(
 def test_refusal_is_one_line_and_status_1(
     triton: FakeTriton, client: Client, code: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    triton.refusals = [Refusal(code, "steps: got 0,\nexpected 1 to 150")]
+    triton.refusals = [
+        Refusal(code, "in ensemble 'stable_diffusion', steps: got 0,\nexpected 1 to 150")
+    ]
     assert main(["a", "--retries", "0", *triton.arguments]) == 1
     assert capsys.readouterr() == ("", "client.py: steps: got 0, expected 1 to 150\n")
 
