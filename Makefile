@@ -49,7 +49,8 @@ help: ## show this
 .venv/.installed: pyproject.toml scripts/setup .venv/bin/python
 	@exec scripts/setup
 
-.venv/bin/python: ; # a virtual environment whose interpreter is gone is made anew
+# No recipe: where the interpreter is gone, the set-up counts as out of date and makes .venv anew.
+.venv/bin/python:
 
 .DEFAULT_GOAL := help
 .PHONY: image serve test check format setup clean help
