@@ -161,7 +161,8 @@ class Client:
             if value is not None:
                 tensors[name] = tensor(name, OPTIONS[name][0], value)
         outputs = self._infer(tensors, request_id)
-        stages = {stage: StageTime(*outputs[f"{stage}_ms"].tolist()) for stage in STAGES}
+        milliseconds = {name: outputs[f"{name}_ms"].astype(float).round(3) for name in STAGES}
+        stages = {name: StageTime(*times.tolist()) for name, times in milliseconds.items()}
         seeds, images = outputs["seed_used"].tolist(), outputs["image"].tolist()
         return [
             Picture(prompt, seed, png, stages)
@@ -388,7 +389,8 @@ def document(pictures: Sequence[Picture], files: Sequence[Path]) -> str:
             "file": str(file),
             "prompt": picture.prompt,
             "seed": picture.seed,
-            "size": picture.size,
+            "width": picture.size[0],
+            "height": picture.size[1],
             "bytes": len(picture.png),
         }
         for picture, file in zip(pictures, files, strict=True)
