@@ -1,0 +1,98 @@
+"""The tokenizer and the exported checkpoint: complete, small, and fit for diffusers."""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+from transformers import CLIPTokenizer
+
+from training.common import CHECKPOINT, Clock
+from training.tokenizer import MAX_LENGTH, build_tokenizer, learn_merges
+from training.world import caption, sample_scene
+
+LARGEST_BYTES = 16_000_000
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> CLIPTokenizer:
+    return build_tokenizer()
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> StableDiffusionPipeline:
+    loaded = StableDiffusionPipeline.from_pretrained(CHECKPOINT, torch_dtype=torch.float32)
+    loaded.set_progress_bar_config(disable=True)
+    return loaded
+
+
+def test_merges_make_each_word_one_token() -> None:
+    merges = learn_merges(["red", "green", "blue"])
+    assert {"red</w>", "green</w>", "blue</w>"} <= {left + right for left, right in merges}
+
+
+def test_caption_words_are_single_tokens(tokenizer: CLIPTokenizer) -> None:
+    tokens = tokenizer.tokenize("a large yellow star on a black background, top-left")
+    assert [token.removesuffix("</w>") for token in tokens] == [
+        *["a", "large", "yellow", "star", "on", "a", "black", "background"],
+        *[",", "top", "-", "left"],
+    ]
+
+
+def test_captions_fit(tokenizer: CLIPTokenizer) -> None:
+    rng = random.Random(0)
+    texts = [caption(sample_scene(rng), rng) for _ in range(500)]
+    assert max(len(ids) for ids in tokenizer(texts).input_ids) <= MAX_LENGTH // 2
+
+
+@pytest.mark.parametrize("text", ["ein großer roter stern", "赤い星", "🌟 étoile", "x" * 9])
+def test_other_text_falls_back_to_bytes(tokenizer: CLIPTokenizer, text: str) -> None:
+    ids = tokenizer(text).input_ids
+    assert tokenizer.unk_token_id not in ids[1:-1]
+    assert tokenizer.decode(ids, skip_special_tokens=True) == text
+
+
+def test_the_tokenizer_survives_saving(tokenizer: CLIPTokenizer, tmp_path: Path) -> None:
+    tokenizer.save_pretrained(tmp_path)
+    loaded = CLIPTokenizer.from_pretrained(tmp_path)
+    text = "a red circle 星"
+    assert loaded(text).input_ids == tokenizer(text).input_ids
+    assert loaded.model_max_length == MAX_LENGTH
+
+
+def test_the_checkpoint_has_the_tokenizer_we_build(tokenizer: CLIPTokenizer) -> None:
+    shipped = CLIPTokenizer.from_pretrained(CHECKPOINT / "tokenizer")
+    assert shipped.get_vocab() == tokenizer.get_vocab()
+
+
+def test_the_checkpoint_is_small() -> None:
+    total = sum(path.stat().st_size for path in CHECKPOINT.rglob("*") if path.is_file())
+    assert total <= LARGEST_BYTES
+
+
+def test_the_checkpoint_has_its_defaults() -> None:
+    config = json.loads((CHECKPOINT / "generation_config.json").read_text())
+    assert 1 <= config["num_inference_steps"] <= 20
+    assert config["guidance_scale"] > 1
+
+
+def test_the_schedule_ends_in_pure_noise(pipeline: StableDiffusionPipeline) -> None:
+    scheduler = pipeline.scheduler
+    assert scheduler.config.prediction_type == "v_prediction"
+    assert scheduler.config.timestep_spacing == "trailing"
+    assert scheduler.alphas_cumprod[-1] < 1e-6
+
+
+def test_the_checkpoint_draws(pipeline: StableDiffusionPipeline) -> None:
+    generator = torch.Generator().manual_seed(0)
+    image = pipeline("a red circle", num_inference_steps=1, generator=generator).images[0]
+    assert image.size == (128, 128)
+
+
+def test_the_clock_goes_on_from_where_it_stopped() -> None:
+    clock = Clock(minutes=1, elapsed=30)
+    assert clock.progress == pytest.approx(0.5, abs=0.01)
+    assert clock.learning_rate(1.0) == pytest.approx(0.5, abs=0.02)
+    assert Clock(minutes=1, elapsed=60).learning_rate(1.0) == pytest.approx(1e-3)

@@ -1,0 +1,1 @@
+"""Programs that make the miniature checkpoint from nothing: world, tokenizer, VAE, diffusion."""
