@@ -1,1 +1,1 @@
-"""The stages of a text-to-image service, the Ray Serve app that holds them, and the bridge from Triton."""
+"""The stages of text to image, the Ray Serve deployments that hold them, the bridge from Triton."""

@@ -10,6 +10,7 @@ import asyncio
 import json
 import threading
 import time
+from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -73,7 +74,7 @@ class Bridge:
     async def _connect(self) -> None:
         # Not on the main thread: there, Ray would take over SIGTERM, and Triton could not drain.
         ray.init(address=self.settings.ray_address, namespace="latent-relay", log_to_driver=False)
-        self.handle = serve.get_deployment_handle(self.stage, app_name=self.stage)
+        self.handle: Any = serve.get_deployment_handle(self.stage, app_name=self.stage)
         self.card = await self.handle.card.remote()
 
     async def _answer(self, request: Any) -> None:
@@ -89,7 +90,9 @@ class Bridge:
         sender.send(response, flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
 
     async def _admit(self, call: Call) -> StageResult:
-        """Sheds at once what is too much; a picture that was denoised is not turned away any more."""
+        """Sheds at once what is too much, but never a picture that has been denoised."""
+        if not call.accepted_before and self._draining():
+            raise errors.Draining(f"{self.stage}: the server is stopping and takes no new work")
         limit, pictures = self.settings.max_in_flight, call.pictures
         denoised = call.accepted_before and self.stage == "vae_decoder"
         if self.in_flight + pictures > limit and not denoised:
@@ -110,12 +113,16 @@ class Bridge:
         finally:
             self._count(-pictures)
 
+    def _draining(self) -> bool:
+        """Whoever wants to stop this server makes the file, then waits for what is in flight."""
+        return bool(self.settings.drain_file) and Path(self.settings.drain_file).exists()
+
     def _count(self, pictures: int) -> None:
         self.in_flight += pictures
         self.metrics.in_flight(self.in_flight)
 
     async def _attempts(self, call: Call, stage_request: Any) -> StageResult:
-        """Safe to repeat: a request carries its seeds, so another replica draws the same picture."""
+        """Safe to repeat: a request carries its seeds, so another replica draws the same."""
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception_type(REPLICA_GONE),
             stop=tenacity.stop_after_attempt(self.settings.attempts),
@@ -126,7 +133,7 @@ class Bridge:
         return cast(StageResult, await retrying(self._attempt, call, stage_request))
 
     async def _attempt(self, call: Call, stage_request: Any) -> Any:
-        response = self.handle.remote(call.id, stage_request)
+        response: Any = self.handle.remote(call.id, stage_request)
         try:
             return await response
         except asyncio.CancelledError:

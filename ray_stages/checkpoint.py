@@ -29,10 +29,20 @@ class Checkpoint:
         self.settings = settings
         self.device = _device(settings.device)
         self.dtype = _dtype(settings.dtype, self.device)
+        self.parameters = 0
 
     @property
     def name(self) -> str:
         return Path(self.settings.model).name
+
+    def facts(self) -> dict[str, object]:
+        """What was loaded, for the log."""
+        return {
+            "model": self.name,
+            "device": self.device,
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "parameters": self.parameters,
+        }
 
     def tokenizer(self) -> Any:
         from transformers import CLIPTokenizer
@@ -80,7 +90,7 @@ class Checkpoint:
         )
 
     def _defaults(self) -> tuple[int, float]:
-        """Steps and guidance: settings, else `generation_config.json`, else what its scheduler implies."""
+        """Steps and guidance, from settings, `generation_config.json` or the kind of checkpoint."""
         own = self._optional_config("generation_config.json")
         steps, guidance = _defaults_of_kind(self.scheduler_config)
         steps = self.settings.default_steps or own.get("num_inference_steps", steps)
@@ -97,6 +107,7 @@ class Checkpoint:
             use_safetensors=True,
             variant=self.settings.model_variant or None,
         )
+        self.parameters += sum(parameter.numel() for parameter in model.parameters())
         return model.to(self.device, self.dtype).eval().requires_grad_(False)
 
     def _config(self, subfolder: str, filename: str) -> dict[str, Any]:

@@ -133,5 +133,5 @@ class Denoiser:
 
         dim = self.unet.config.time_cond_proj_dim
         scale = torch.tensor([guidance_scale - 1.0])
-        embedding = Pipeline.get_guidance_scale_embedding(None, scale, embedding_dim=dim)
-        return embedding.to(self.device, self.dtype)
+        embedding: Any = Pipeline.get_guidance_scale_embedding(None, scale, embedding_dim=dim)
+        return torch.as_tensor(embedding, device=self.device, dtype=self.dtype)

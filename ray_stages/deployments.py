@@ -1,4 +1,8 @@
-"""The Serve app: each stage a deployment of its own, a long-lived Ray actor a replica."""
+"""The Serve app: each stage a deployment of its own, a long-lived Ray actor a replica.
+
+Only replicas import torch and the stages: the launcher's child and Serve's controller, which import
+this module too, start seconds sooner without.
+"""
 
 from __future__ import annotations
 
@@ -7,23 +11,20 @@ import base64
 import logging
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import ray
-import torch
 from ray import serve
 from ray.serve.schema import LoggingConfig
 
-from ray_stages.checkpoint import Checkpoint
-from ray_stages.denoiser import Denoiser
-from ray_stages.engine import Engine
-from ray_stages.image_codec import ImageDecoder
-from ray_stages.loopback import keep_to_loopback
 from ray_stages.model_card import ModelCard
 from ray_stages.request import Array, DecodeRequest, DenoiseRequest, StageResult, TextRequest
 from ray_stages.settings import STAGES, Settings
-from ray_stages.text_encoder import TextEncoder
+
+if TYPE_CHECKING:
+    from ray_stages.denoiser import Denoiser
+    from ray_stages.image_codec import ImageDecoder
 
 log = logging.getLogger("ray.serve")
 T = TypeVar("T")
@@ -34,39 +35,37 @@ MAX_BATCH = 32
 
 
 class Stage:
-    """What the deployments share: set-up, the model card, the log lines of a request."""
+    """What the deployments share: set-up, the model card, the log lines."""
 
     name: str
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+        import torch
+
+        from ray_stages.checkpoint import Checkpoint
+        from ray_stages.loopback import keep_to_loopback
+
         if not settings.ray_address:
             keep_to_loopback()
         torch.set_num_threads(settings.resources(self.name).threads)
+        self.settings = settings
         self.checkpoint = Checkpoint(settings)
 
     def card(self) -> ModelCard:
         return self.checkpoint.card
 
-    def set_up(
-        self, load: Callable[[], T], model: Callable[[T], Any], warm_up: Callable[[T], Any]
-    ) -> T:
+    def set_up(self, load: Callable[[], T], warm_up: Callable[[T], None]) -> T:
         """Loads and warms up before the replica counts as ready, and says how long each took."""
         begin = time.monotonic()
         stage = load()
         loaded = time.monotonic()
         warm_up(stage)
-        parameters = sum(p.numel() for p in model(stage).parameters())
-        log.info(
-            "event=set_up stage=%s model=%s device=%s dtype=%s threads=%d parameters=%d load_s=%.2f warm_up_s=%.2f",
-            self.name,
-            self.checkpoint.name,
-            self.checkpoint.device,
-            str(self.checkpoint.dtype).removeprefix("torch."),
-            torch.get_num_threads(),
-            parameters,
-            loaded - begin,
-            time.monotonic() - loaded,
+        self.log(
+            "set_up",
+            **self.checkpoint.facts(),
+            threads=self.settings.resources(self.name).threads,
+            load_s=f"{loaded - begin:.2f}",
+            warm_up_s=f"{time.monotonic() - loaded:.2f}",
         )
         return stage
 
@@ -76,15 +75,18 @@ class Stage:
         """times: when the request arrived, when its computing began, when it ended."""
         arrived, began, ended = times
         result = StageResult(outputs, 1000 * (began - arrived), 1000 * (ended - began))
-        log.info(
-            "event=computed stage=%s request_id=%s shape=%s queue_ms=%.1f compute_ms=%.1f",
-            self.name,
-            request_id,
-            "x".join(map(str, next(iter(outputs.values())).shape)),
-            result.queue_ms,
-            result.compute_ms,
+        self.log(
+            "computed",
+            request_id=request_id,
+            shapes=",".join(f"{name}:{'x'.join(map(str, t.shape))}" for name, t in outputs.items()),
+            queue_ms=f"{result.queue_ms:.1f}",
+            compute_ms=f"{result.compute_ms:.1f}",
         )
         return result
+
+    def log(self, event: str, **facts: object) -> None:
+        line = " ".join(f"{key}={value}" for key, value in facts.items())
+        log.info("event=%s stage=%s %s", event, self.name, line)
 
 
 @serve.deployment(name="text_encoder")
@@ -92,11 +94,12 @@ class TextEncoding(Stage):
     name = "text_encoder"
 
     def __init__(self, settings: Settings) -> None:
+        from ray_stages.text_encoder import TextEncoder
+
         super().__init__(settings)
         self.encoder = self.set_up(
             lambda: TextEncoder(self.checkpoint),
-            lambda encoder: encoder.model,
-            lambda encoder: encoder.encode([TextRequest([""], "")]),
+            lambda encoder: encoder.warm_up(),
         )
 
     async def __call__(self, request_id: str, request: TextRequest) -> StageResult:
@@ -105,9 +108,7 @@ class TextEncoding(Stage):
         return self.result(request_id, outputs, (arrived, began, ended))
 
     @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=0)
-    async def encode(
-        self, requests: list[TextRequest]
-    ) -> list[tuple[dict[str, Array], float, float]]:
+    async def encode(self, requests: list[TextRequest]) -> list[tuple[Any, float, float]]:
         began = time.monotonic()
         outputs = await asyncio.to_thread(self.encoder.encode, requests)
         ended = time.monotonic()
@@ -119,16 +120,18 @@ class Denoising(Stage):
     name = "unet"
 
     def __init__(self, settings: Settings) -> None:
+        from ray_stages.denoiser import Denoiser
+        from ray_stages.engine import Engine
+
         super().__init__(settings)
-        denoiser = self.set_up(lambda: Denoiser(self.checkpoint), lambda d: d.unet, self._warm_up)
+        denoiser = self.set_up(lambda: Denoiser(self.checkpoint), self._warm_up)
         self.engine = Engine(denoiser, settings.unet_max_rows)
 
     def _warm_up(self, denoiser: Denoiser) -> None:
         card = self.card()
         embeds = np.zeros((1, 77, card.embed_dim), np.float32)
-        request = DenoiseRequest(
-            embeds, embeds, [0], 1, 2.0, card.height, card.width, card.scheduler
-        )
+        size = (card.height, card.width)
+        request = DenoiseRequest(embeds, embeds, [0], card.steps, 2.0, *size, card.scheduler)
         picture = denoiser.start(request, 0)
         denoiser.advance(picture, denoiser.predict([picture])[0])
 
@@ -137,10 +140,15 @@ class Denoising(Stage):
             raise RuntimeError("the denoising loop has ended")
 
     async def __call__(self, request_id: str, request: DenoiseRequest) -> StageResult:
-        """A cancelled call cancels its jobs, and they leave before the next step."""
+        """Jobs of a call that is cancelled, or one of whose pictures failed, leave the loop."""
         arrived = time.monotonic()
         jobs = await asyncio.to_thread(self.engine.submit, request)
-        latents = await asyncio.gather(*(asyncio.wrap_future(job.latents) for job in jobs))
+        try:
+            latents = await asyncio.gather(*(asyncio.wrap_future(job.latents) for job in jobs))
+        except BaseException:
+            for job in jobs:
+                job.latents.cancel()
+            raise
         outputs: dict[str, Array] = {
             "latents": np.stack(latents),
             "seed": np.array(request.seeds, np.int64),
@@ -157,17 +165,16 @@ class Decoding(Stage):
     name = "vae_decoder"
 
     def __init__(self, settings: Settings) -> None:
+        from ray_stages.image_codec import ImageDecoder
+
         super().__init__(settings)
-        self.decoder = self.set_up(
-            lambda: ImageDecoder(self.checkpoint), lambda decoder: decoder.vae, self._warm_up
-        )
+        self.decoder = self.set_up(lambda: ImageDecoder(self.checkpoint), self._warm_up)
 
     def _warm_up(self, decoder: ImageDecoder) -> None:
         card = self.card()
-        size = card.height // card.vae_scale_factor, card.width // card.vae_scale_factor
-        decoder.decode(
-            [DecodeRequest(np.zeros((1, card.latent_channels, *size), np.float32), [{}])]
-        )
+        height, width = card.height // card.vae_scale_factor, card.width // card.vae_scale_factor
+        latents = np.zeros((1, card.latent_channels, height, width), np.float32)
+        decoder.decode([DecodeRequest(latents, [{}])])
 
     async def __call__(self, request_id: str, request: DecodeRequest) -> StageResult:
         arrived = time.monotonic()
@@ -179,40 +186,41 @@ class Decoding(Stage):
         return self.result(request_id, outputs, (arrived, began, ended))
 
     @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=0)
-    async def decode(self, requests: list[DecodeRequest]) -> list[tuple[list[bytes], float, float]]:
+    async def decode(self, requests: list[DecodeRequest]) -> list[tuple[Any, float, float]]:
         began = time.monotonic()
         files = await asyncio.to_thread(self.decoder.decode, requests)
         ended = time.monotonic()
         return [(pictures, began, ended) for pictures in files]
 
 
-DEPLOYMENTS = {"text_encoder": TextEncoding, "unet": Denoising, "vae_decoder": Decoding}
+DEPLOYMENTS: dict[str, Any] = {
+    "text_encoder": TextEncoding,
+    "unet": Denoising,
+    "vae_decoder": Decoding,
+}
 
 
-def application(stage: str, settings: Settings) -> serve.Application:
+def application(stage: str, settings: Settings) -> Any:
     """One Serve application a stage, so that each starts, scales and is upgraded by itself."""
     resources = settings.resources(stage)
     gpus = resources.gpus
     if gpus < 0:
-        on_gpu = settings.device in ("auto", "cuda") and ray.cluster_resources().get("GPU", 0) > 0
+        on_gpu = settings.device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0
         gpus = GPU_SHARES[stage] if on_gpu else 0
-    return (
-        DEPLOYMENTS[stage]
-        .options(
-            num_replicas=resources.replicas,
-            # Roomy on purpose: the bridge counts what is in flight, the stage bounds its own batch.
-            max_ongoing_requests=2 * settings.max_in_flight,
-            ray_actor_options={"num_cpus": resources.cpus, "num_gpus": gpus},
-            health_check_period_s=2,
-            graceful_shutdown_timeout_s=settings.drain_seconds,
-            logging_config=LoggingConfig(log_level=settings.log_level, enable_access_log=False),
-        )
-        .bind(settings)
-    )
+    options = {
+        "num_replicas": resources.replicas,
+        # Roomy on purpose: the bridge counts what is in flight, the stage bounds its own batch.
+        "max_ongoing_requests": 2 * settings.max_in_flight,
+        "ray_actor_options": {"num_cpus": resources.cpus, "num_gpus": gpus},
+        "health_check_period_s": 2,
+        "graceful_shutdown_timeout_s": settings.drain_seconds,
+        "logging_config": LoggingConfig(log_level=settings.log_level, enable_access_log=False),
+    }
+    return DEPLOYMENTS[stage].options(**options).bind(settings)
 
 
 def deploy(settings: Settings) -> None:
-    """Starts Serve without its HTTP proxy (Triton is the front door) and lets all stages load side by side."""
+    """Lets all stages load side by side. No HTTP proxy: Triton is the front door."""
     serve.start(proxy_location="Disabled", logging_config=LoggingConfig(log_level="WARNING"))
     targets = [
         serve.RunTarget(application(stage, settings), name=stage, route_prefix=None)

@@ -5,6 +5,7 @@ A picture joins at the next step and leaves when its own steps are done.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Sequence
@@ -44,17 +45,18 @@ class Job:
         return self.picture.done or self.latents.done()
 
     def fail(self, error: Exception) -> None:
-        try:
+        with _unless_cancelled():
             self.latents.set_exception(error)
-        except InvalidStateError:
-            pass  # cancelled in the meantime: nobody waits for it
 
     def finish(self) -> None:
         self.finished = time.monotonic()
-        try:
+        with _unless_cancelled():
             self.latents.set_result(self.picture.latents[0].float().cpu().numpy())
-        except InvalidStateError:
-            pass
+
+
+def _unless_cancelled() -> contextlib.suppress:
+    """Nobody waits for the latents of a job that was cancelled in the meantime."""
+    return contextlib.suppress(InvalidStateError)
 
 
 class Engine:

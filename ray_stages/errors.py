@@ -3,7 +3,8 @@
 RelayError
 ├── InvalidRequest      INVALID_ARG   the client asked for something outside the limits
 ├── Overloaded          UNAVAILABLE   more is in flight than the service accepts
-├── DeadlineExceeded    UNAVAILABLE   the client's own timeout has passed (Triton has no code of its own for it)
+├── Draining            UNAVAILABLE   the service is stopping, and takes no new work
+├── DeadlineExceeded    UNAVAILABLE   the client's timeout has passed (Triton has no such code)
 ├── StageUnavailable    UNAVAILABLE   every attempt met a dead replica
 ├── RequestCancelled    CANCELLED     the client no longer wants the answer
 └── StageFailed         INTERNAL      a bug: the log has the traceback under the request's id
@@ -42,6 +43,11 @@ class InvalidRequest(RelayError):
 class Overloaded(RelayError):
     code = "UNAVAILABLE"
     kind = "overloaded"
+
+
+class Draining(RelayError):
+    code = "UNAVAILABLE"
+    kind = "draining"
 
 
 class DeadlineExceeded(RelayError):

@@ -1,7 +1,7 @@
 """The command line of one machine's stack.
 
-python -m ray_stages serve          in the foreground, until Ctrl-C or SIGTERM
-python -m ray_stages exec -- CMD    runs CMD against a stack: the one that serves already, or its own
+serve          in the foreground, until Ctrl-C or SIGTERM
+exec -- CMD    runs CMD against the stack that serves already, or one of its own
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ from ray.serve._private import replica
 def keep_to_loopback() -> None:
     """Call in a replica, before Serve opens its ports.
 
-    Each replica opens a gRPC server for calls between deployments, on all addresses and with pickle,
-    whether it is used or not (we do not), and no setting says where. It binds when our class is made.
+    Each replica opens a gRPC server for calls between deployments, on all addresses and speaking
+    pickle. We do not use it, and no setting says where it listens.
     """
     bind = replica.add_port_to_grpc_server
 

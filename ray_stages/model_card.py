@@ -1,4 +1,4 @@
-"""What a checkpoint says of itself: sizes and defaults that every stage and its bridge must know."""
+"""What a checkpoint says of itself: sizes and defaults that stages and bridges must know."""
 
 from __future__ import annotations
 

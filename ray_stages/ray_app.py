@@ -1,4 +1,4 @@
-"""The child of the launcher that holds Ray: starts or joins a cluster, deploys the stages, watches them.
+"""The launcher's child that holds Ray: starts or joins a cluster, deploys the stages, watches them.
 
 Speaks to the launcher by JSON lines on stdout; everything else goes to stderr.
 """
@@ -62,7 +62,7 @@ def _reason(application: Any) -> str:
     messages = [application.message, *(d.message for d in application.deployments.values())]
     lines = [line.strip() for message in messages for line in message.splitlines() if line.strip()]
     raised = [line for line in lines if "Error: " in line]
-    return (raised or lines or [""])[-1]
+    return str((raised or lines or [""])[-1])
 
 
 def end_with(processes: list[psutil.Process]) -> None:
@@ -90,7 +90,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    # Ray and its workers may print to stdout, which is the launcher's channel: keep it for ourselves.
+    # Ray and its workers may print to stdout, the launcher's channel: keep that for ourselves.
     PROTOCOL = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     sys.stdout = sys.stderr

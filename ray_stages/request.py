@@ -52,7 +52,7 @@ class TextRequest:
 class DenoiseRequest:
     """Embeddings to latents.
 
-    prompt_embeds: float32 [n, tokens, dim]; negative_prompt_embeds: the same, or one row for all.
+    prompt_embeds: float32 [n, tokens, dim]; negative_prompt_embeds: the same, or one for all.
     """
 
     prompt_embeds: Array
@@ -66,7 +66,7 @@ class DenoiseRequest:
 
     @property
     def guided(self) -> bool:
-        """Classifier-free guidance does nothing at 1 or below, so its second row is not computed."""
+        """At 1 or below, guidance changes nothing, so its second row is not computed."""
         return self.guidance_scale > 1
 
     @classmethod

@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class SchedulerChoice:
-    """A diffusers scheduler class, what is set on top of the checkpoint's config, and its common label."""
+    """A diffusers scheduler class, its common label, and what overrides the checkpoint's config."""
 
     class_name: str
     label: str
@@ -46,7 +46,7 @@ def label_of(name: str) -> str:
 
 
 def create(name: str, config: dict[str, Any]) -> Any:
-    """A fresh scheduler. Its `step` keeps state, so two pictures never share one (diffusers #3672)."""
+    """A fresh one: its `step` keeps state, so two pictures never share it (diffusers #3672)."""
     import diffusers
 
     choice = SCHEDULERS.get(name) or SchedulerChoice(config["_class_name"], name)

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
+CHOICES = {
+    "dtype": ("auto", "float32", "float16", "bfloat16"),
+    "log_level": ("DEBUG", "INFO", "WARNING", "ERROR"),
+    "log_to": ("files", "stdout"),
+}
 ROOT = Path(__file__).resolve().parent.parent
 STAGES = ("text_encoder", "unet", "vae_decoder")
 
 
+def _refusal(name: str, value: object, limit: str) -> ValueError:
+    return ValueError(f"{name.upper()}={value} is not {limit}")
+
+
 @dataclass(frozen=True)
 class StageResources:
-    """What one stage may use: replicas, and for each its CPU and GPU share and its torch threads."""
+    """What one stage may use: replicas, and for each its CPU and GPU share and its threads."""
 
     replicas: int
     cpus: float
@@ -55,6 +65,7 @@ class Settings:
     max_size: int = 0
     attempts: int = 4
     drain_seconds: int = 30
+    drain_file: str = ""
     start_seconds: int = 600
 
     text_encoder_replicas: int = 1
@@ -73,7 +84,7 @@ class Settings:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Settings:
-        """Reads the environment; an unreadable value is a ValueError that names variable and value."""
+        """A value that is no good is a ValueError that names variable, value and limit."""
         hints = get_type_hints(cls)
         given: dict[str, Any] = {}
         for field in fields(cls):
@@ -85,7 +96,28 @@ class Settings:
             except ValueError:
                 kind = hints[field.name].__name__
                 raise ValueError(f"{field.name.upper()}={text!r} is not of type {kind}") from None
-        return cls(**given)
+        settings = cls(**given)
+        settings._check()
+        return settings
+
+    def _check(self) -> None:
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise _refusal(name, getattr(self, name), f"one of {', '.join(choices)}")
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
+            raise _refusal("device", self.device, "auto, cpu, cuda or cuda:N")
+        for name in ("http_port", "grpc_port", "metrics_port"):
+            if not 0 <= getattr(self, name) <= 65535:
+                raise _refusal(name, getattr(self, name), "0 to 65535")
+        for name in ("max_in_flight", "max_prompts", "max_steps", "attempts", "unet_max_rows"):
+            if getattr(self, name) < 1:
+                raise _refusal(name, getattr(self, name), "at least 1")
+        for name in (f"{stage}_replicas" for stage in STAGES):
+            if getattr(self, name) < 1:
+                raise _refusal(name, getattr(self, name), "at least 1")
+        is_hub_id = re.fullmatch(r"[\w.-]+/[\w.-]+", self.model)
+        if not is_hub_id and not (Path(self.model) / "model_index.json").is_file():
+            raise _refusal("model", self.model, "a checkpoint's directory or a Hugging Face id")
 
     def with_free_ports(self) -> Settings:
         return replace(self, http_port=0, grpc_port=0, metrics_port=0)

@@ -1,4 +1,4 @@
-"""One machine's stack: Ray with the stages, then tritonserver; started, watched, drained in reverse."""
+"""One machine's stack, Ray with the stages and tritonserver: started, watched, drained."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ class Stack:
         self.folder = Path(settings.run_dir) / str(os.getpid())
         self.folder.mkdir(parents=True, exist_ok=True)
         self._environment = {**os.environ, **_ray_environment(settings)}
-        self._triton = TritonServer(settings, self.ports, self._log_of("triton"))
+        self._triton = TritonServer(
+            settings, self.ports, self.folder / "draining", self._log_of("triton")
+        )
         self._ray: subprocess.Popen[str] | None = None
         self._ray_address = ""
         self._events: queue.Queue[dict[str, Any]] = queue.Queue()
@@ -79,6 +81,8 @@ class Stack:
     def stop(self) -> None:
         """Triton first, so that what it accepted is answered by stages that still run."""
         self._file.remove()
+        if self._triton.fault() is None:
+            self._triton.drain()
         self._triton.stop(self.settings.drain_seconds + 5)
         self._stop_ray()
 
@@ -164,7 +168,7 @@ def _read_events(process: subprocess.Popen[str], events: queue.Queue[dict[str, A
 
 
 def _ray_environment(settings: Settings) -> dict[str, str]:
-    """What Ray and all that join it must agree on; a private Ray keeps to loopback and has a key."""
+    """What all that join one Ray must agree on; a private one keeps to loopback and has a key."""
     common = {
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
         "RAY_USAGE_STATS_ENABLED": "0",

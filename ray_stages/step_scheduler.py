@@ -38,7 +38,7 @@ class StepScheduler(Generic[J]):
         self._queues.setdefault(job.size, deque()).append(job)
 
     def next_batch(self) -> list[J]:
-        """Takes out up to `max_rows` rows of the size whose turn it is; a lone larger job goes alone."""
+        """Takes out up to `max_rows` rows of the size whose turn it is, at least one job."""
         size, queue = next(iter(self._queues.items()))
         batch = [queue.popleft()]
         rows = batch[0].rows

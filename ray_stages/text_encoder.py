@@ -18,6 +18,9 @@ class TextEncoder:
         self.device = checkpoint.device
         self.uses_mask = bool(getattr(self.model.config, "use_attention_mask", False))
 
+    def warm_up(self) -> None:
+        self._embed([""])
+
     def encode(self, requests: Sequence[TextRequest]) -> list[dict[str, Array]]:
         """Encodes the prompts of several requests in one forward pass, each distinct text once.
 
@@ -37,7 +40,7 @@ class TextEncoder:
 
     @torch.inference_mode()
     def _embed(self, texts: list[str]) -> Array:
-        """float32 [texts, tokens, dim]: the text model's last hidden state, as diffusers takes it."""
+        """The text model's last hidden state, as diffusers takes it: [texts, tokens, dim]."""
         tokens = self.tokenizer(
             texts,
             padding="max_length",

@@ -8,6 +8,8 @@ import secrets
 import subprocess
 import sys
 import sysconfig
+import time
+import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -18,6 +20,9 @@ from ray_stages.children import start_child, stop_child
 from ray_stages.ports import Ports
 from ray_stages.settings import ROOT, Settings
 
+IN_FLIGHT = "latent_relay_in_flight{"
+# Between two stages a request is in flight in neither, for a moment.
+IDLE_LOOKS = 3
 STUB = "triton_python_backend_stub"
 MODELS = ROOT / "model_repository"
 
@@ -48,13 +53,13 @@ def find(cache_dir: Path) -> Distribution:
     return Distribution(
         binary=package / "tritonserver" / "bin" / "tritonserver",
         backends=_backends_of_wheel(package / "tritonserver", cache_dir),
-        # The stub must load the libpython of the very interpreter that Ray runs on, or Ray refuses it.
+        # The stub must load the libpython of the interpreter that Ray runs on, or Ray refuses it.
         libraries=[libpython, package.parent / "nvidia_pytriton.libs"],
     )
 
 
 def _backends_of_wheel(package: Path, cache_dir: Path) -> Path:
-    """A backend directory as tritonserver wants it: backend, helper module and this Python's stub."""
+    """A directory as tritonserver wants it: backend, helper module and this Python's stub."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     backends = cache_dir / f"triton-backends-{version}"
     folder = backends / "python"
@@ -82,6 +87,7 @@ class TritonServer:
 
     settings: Settings
     ports: Ports
+    drain_file: Path
     log: IO[bytes]
     process: subprocess.Popen[bytes] | None = None
     # Tells this server's shared memory from that of others on the machine.
@@ -97,21 +103,21 @@ class TritonServer:
         inherited = environment.get("LD_LIBRARY_PATH")
         environment = {
             **environment,
+            "DRAIN_FILE": str(self.drain_file),
             "LD_LIBRARY_PATH": os.pathsep.join([*libraries, *([inherited] if inherited else [])]),
             # The stub's interpreter finds its packages by the python that is first on the path.
             "PATH": os.pathsep.join(
                 [str(Path(sys.executable).parent), environment.get("PATH", "")]
             ),
         }
+        self.drain_file.unlink(missing_ok=True)
         command = [str(server.binary), *self._options(server)]
         self.process = start_child(command, env=environment, stdout=self.log, stderr=self.log)
 
     def _options(self, server: Distribution) -> list[str]:
         settings, ports = self.settings, self.ports
-        # Behind a key that nobody is told: no client shares memory with the server or changes its models.
-        guarded = (
-            f"shared-memory,model-repository,trace,logging:latent-relay-key={secrets.token_hex(16)}"
-        )
+        # Behind a key that nobody is told, so that no client shares memory or changes models.
+        guarded = f"shared-memory,model-repository,trace,logging:closed={secrets.token_hex(16)}"
         return [
             f"--model-repository={MODELS}",
             f"--backend-directory={server.backends}",
@@ -146,7 +152,7 @@ class TritonServer:
         return "tritonserver has ended" if over else None
 
     def fault(self) -> str | None:
-        """What is broken, if anything: Triton itself never restarts a dead stub and stays 'ready'."""
+        """What is broken, if anything: Triton never restarts a dead stub, and stays 'ready'."""
         if fault := self.ended():
             return fault
         missing = self.expected_stubs - len(self.stubs())
@@ -154,8 +160,20 @@ class TritonServer:
             f"{missing} of {self.expected_stubs} Triton stubs have ended" if missing > 0 else None
         )
 
+    def drain(self) -> None:
+        """Refuses new work; returns when the old is answered, or DRAIN_SECONDS are over.
+
+        SIGTERM alone would not do: Triton then stops all models at once, and a request in its
+        first stage is refused by the next.
+        """
+        self.drain_file.touch()
+        end = time.monotonic() + self.settings.drain_seconds
+        idle = 0
+        while idle < IDLE_LOOKS and time.monotonic() < end:
+            idle = 0 if self._in_flight() else idle + 1
+            time.sleep(0.1)
+
     def stop(self, grace: float) -> None:
-        """SIGTERM drains: what was accepted is answered, new work is refused."""
         if self.process is None:
             return
         stubs = self.stubs()
@@ -165,6 +183,16 @@ class TritonServer:
         for segment in Path("/dev/shm").glob(f"{self.shm_prefix}*"):
             segment.unlink(missing_ok=True)
         self.process = None
+
+    def _in_flight(self) -> float:
+        host = "127.0.0.1" if self.settings.bind == "0.0.0.0" else self.settings.bind
+        url = f"http://{host}:{self.ports.metrics}/metrics"
+        try:
+            with urllib.request.urlopen(url, timeout=5) as response:
+                lines = response.read().decode().splitlines()
+        except OSError:
+            return 0  # it is gone, and nothing in it
+        return sum(float(line.split()[-1]) for line in lines if line.startswith(IN_FLIGHT))
 
 
 def _is_living_stub(process: psutil.Process) -> bool:

@@ -1,7 +1,7 @@
-"""Tiny random checkpoints of the families that must be served, in their exact classes and configuration.
+"""Tiny random checkpoints of the families that must be served.
 
-No model hub is needed: `make(family, folder)` writes what `StableDiffusionPipeline.save_pretrained` does.
-Only the widths are small; classes, scheduler configs and flags are those of the published checkpoints.
+No model hub is needed: `make(family, folder)` writes what `save_pretrained` does. Only the widths
+are small; classes, scheduler configs and flags are those of the published checkpoints.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import types
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -23,7 +23,10 @@ class Tensor:
 
 
 class TritonError(Exception):
-    INTERNAL, INVALID_ARG, UNAVAILABLE, CANCELLED = "INTERNAL", "INVALID_ARG", "UNAVAILABLE", "CANCELLED"
+    INTERNAL = "INTERNAL"
+    INVALID_ARG = "INVALID_ARG"
+    UNAVAILABLE = "UNAVAILABLE"
+    CANCELLED = "CANCELLED"
 
     def __init__(self, message: str, code: str) -> None:
         super().__init__(message)
@@ -99,7 +102,7 @@ class MetricFamily:
 
 
 class Logger:
-    lines: list[str] = []
+    lines: ClassVar[list[str]] = []
 
     @classmethod
     def log_info(cls, line: str) -> None:
@@ -111,8 +114,8 @@ class Logger:
 def install() -> None:
     """Makes `import triton_python_backend_utils` find this module's names."""
     module: Any = types.ModuleType("triton_python_backend_utils")
-    module.Tensor, module.TritonError, module.InferenceResponse = Tensor, TritonError, InferenceResponse
-    module.MetricFamily, module.Logger = MetricFamily, Logger
+    for offered in (Tensor, TritonError, InferenceResponse, MetricFamily, Logger):
+        setattr(module, offered.__name__, offered)
     module.TRITONSERVER_RESPONSE_COMPLETE_FINAL = 1
     sys.modules.setdefault("triton_python_backend_utils", module)
 

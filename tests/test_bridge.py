@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -80,7 +81,7 @@ def prompt(*prompts: str, **options: Any) -> Request:
     return Request({"prompt": text(*(prompts or ("a star",)))}, **options)
 
 
-def test_outputs_are_those_of_the_config_and_the_stages_that_follow_are_told_id_and_deadline() -> None:
+def test_the_stages_that_follow_are_told_id_and_deadline() -> None:
     before = time.time()
     (response,) = ask(TextBridge(replica), prompt(id="mine", timeout_us=5_000_000))
     values = response.values()
@@ -98,7 +99,8 @@ def test_a_request_without_an_id_gets_one_and_a_strange_one_is_made_printable() 
 
 
 def test_id_and_deadline_of_an_earlier_stage_win() -> None:
-    told = {"prompt": text("a"), "request_id": text("first"), "deadline": np.array([time.time() + 9])}
+    deadline = np.array([time.time() + 9])
+    told = {"prompt": text("a"), "request_id": text("first"), "deadline": deadline}
     (response,) = ask(TextBridge(replica), Request(told, id="own", timeout_us=1))
     assert response.values()["request_id"].tolist() == [b"first"]
 
@@ -127,6 +129,18 @@ def test_beyond_the_limit_requests_are_shed_at_once() -> None:
     ]
     assert "2 more on 2 pictures in flight, the limit is 3" in str(responses[1].error)
     assert len(bridge.handle.calls) == 2
+
+
+def test_while_it_drains_only_what_was_accepted_goes_on(tmp_path: Path) -> None:
+    drain_file = tmp_path / "draining"
+    bridge = TextBridge(replica, drain_file=str(drain_file))
+    assert ask(bridge, prompt())[0].error is None
+    drain_file.touch()
+    accepted = Request({"prompt": text("a"), "deadline": np.array([np.inf])})
+    refused, answered = ask(bridge, prompt(), accepted)
+    assert refused.error.code == "UNAVAILABLE"
+    assert "the server is stopping" in str(refused.error)
+    assert answered.error is None
 
 
 def test_the_deadline_cancels_the_call() -> None:
@@ -213,11 +227,12 @@ def test_an_unreadable_request_is_answered_too() -> None:
 def test_log_lines_have_ids_and_numbers_but_no_prompts() -> None:
     fake_triton.Logger.lines.clear()
     ask(TextBridge(replica), prompt("a private wish", id="r1"), prompt("", id="r2"))
-    lines = fake_triton.Logger.lines
-    assert any("event=request request_id=r1 shapes=prompt:1" in line for line in lines)
-    assert any("event=response request_id=r1 ms=" in line and "bytes=9856" in line for line in lines)
-    assert any("event=failure request_id=r2 kind=invalid code=INVALID_ARG" in line for line in lines)
-    assert not any("private" in line for line in lines)
+    request, response, failure = fake_triton.Logger.lines
+    assert "event=request request_id=r1 shapes=prompt:1" in request
+    assert "event=response request_id=r1 ms=" in response
+    assert "bytes=9856" in response
+    assert "event=failure request_id=r2 kind=invalid code=INVALID_ARG" in failure
+    assert "private" not in request + response + failure
 
 
 def test_metrics_count_requests_and_failures_by_kind() -> None:

@@ -23,7 +23,7 @@ class Picture:
 
 def run(scheduler: StepScheduler[Picture], batches: int = 10_000) -> list[list[Picture]]:
     """Steps until nothing is left."""
-    history = []
+    history: list[list[Picture]] = []
     while len(scheduler) and len(history) < batches:
         batch = scheduler.next_batch()
         for picture in batch:

@@ -1,0 +1,584 @@
+"""The integration suite: a real tritonserver and a real Ray, started once, called as users do."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import tritonclient.grpc as triton_grpc
+import tritonclient.grpc.aio as triton_grpc_aio
+import tritonclient.http as triton_http
+from PIL import Image
+from tritonclient.utils import InferenceServerException
+
+from tests import checkpoints
+
+ROOT = Path(__file__).resolve().parent
+STAGES = ("text_encoder", "unet", "vae_decoder")
+STAR = "a large yellow star on a black background"
+MAX_IN_FLIGHT = 96
+ENSEMBLE = "stable_diffusion"
+START_SECONDS = 240
+TYPES: dict[str, tuple[str, Any]] = {
+    "prompt": ("BYTES", np.object_),
+    "negative_prompt": ("BYTES", np.object_),
+    "scheduler": ("BYTES", np.object_),
+    "encoding": ("BYTES", np.object_),
+    "seed": ("INT64", np.int64),
+    "steps": ("INT32", np.int32),
+    "height": ("INT32", np.int32),
+    "width": ("INT32", np.int32),
+    "guidance_scale": ("FP32", np.float32),
+}
+
+
+@dataclass
+class Stack:
+    """`make serve` as a process of its own; `output` is what it prints."""
+
+    process: subprocess.Popen[bytes]
+    output: Path
+    addresses: dict[str, Any] = field(default_factory=dict)
+
+    def wait_ready(self, seconds: float = START_SECONDS) -> None:
+        file = ROOT / ".run" / f"{self.process.pid}.json"
+        wait_until(lambda: file.exists() or self.process.poll() is not None, seconds)
+        assert file.exists(), self.output.read_text()
+        self.addresses = json.loads(file.read_text())
+
+    @property
+    def http(self) -> str:
+        return str(self.addresses["http"])
+
+    @property
+    def grpc(self) -> str:
+        return str(self.addresses["grpc"])
+
+    def log(self, part: str) -> str:
+        return (ROOT / ".run" / str(self.process.pid) / f"{part}.log").read_text(errors="replace")
+
+    def processes(self, name: str = "") -> list[psutil.Process]:
+        """Of this stack, those whose command line has `name`."""
+        found = []
+        for process in psutil.Process(self.process.pid).children(recursive=True):
+            try:
+                if name in " ".join(process.cmdline()) and process.status() != "zombie":
+                    found.append(process)
+            except psutil.NoSuchProcess:
+                pass
+        return found
+
+    def replica(self, stage: str) -> psutil.Process:
+        (process,) = self.processes(f"ServeReplica:{stage}:")
+        return process
+
+    def client(self) -> Any:
+        return triton_grpc.InferenceServerClient(self.grpc)
+
+    def draw(self, *prompts: str, **options: Any) -> list[bytes]:
+        answer = self.infer(*prompts, **options)
+        return list(answer.as_numpy("image"))
+
+    def infer(self, *prompts: str, timeout: int | None = None, **options: Any) -> Any:
+        """One request with stock tritonclient over gRPC; timeout in microseconds."""
+        request_id = options.pop("request_id", "")
+        inputs = tensors(triton_grpc, prompt=list(prompts), **options)
+        with self.client() as client:
+            return client.infer(ENSEMBLE, inputs, timeout=timeout, request_id=request_id)
+
+
+def tensors(module: Any, **values: Any) -> list[Any]:
+    inputs = []
+    for name, value in values.items():
+        kind, dtype = TYPES[name]
+        items = value if isinstance(value, list) else [value]
+        array = np.array([i.encode() if isinstance(i, str) else i for i in items], dtype)
+        tensor = module.InferInput(name, array.shape, kind)
+        tensor.set_data_from_numpy(array)
+        inputs.append(tensor)
+    return inputs
+
+
+def wait_until(condition: Callable[[], object], seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def start_stack(output: Path, **environment: str) -> Stack:
+    ports = {"HTTP_PORT": "0", "GRPC_PORT": "0", "METRICS_PORT": "0"}
+    command = [sys.executable, "-m", "ray_stages", "serve"]
+    with output.open("wb") as log:
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**os.environ, **ports, **environment},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    return Stack(process, output)
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    output = tmp_path_factory.mktemp("stack") / "serve.log"
+    stack = start_stack(output, MAX_IN_FLIGHT=str(MAX_IN_FLIGHT))
+    try:
+        stack.wait_ready()
+        yield stack
+    finally:
+        stack.process.terminate()
+        stack.process.wait(120)
+
+
+def pixels(png: bytes) -> Any:
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
+
+
+def in_log(stack: Stack, text: str) -> bool:
+    return text in stack.log("ray")
+
+
+def looks_like_the_star(png: bytes) -> bool:
+    """Yellow where the star is, black in the corners."""
+    picture = pixels(png)
+    centre = picture[56:72, 56:72].reshape(-1, 3).mean(axis=0)
+    edge = np.concatenate([picture[:4].reshape(-1, 3), picture[-4:].reshape(-1, 3)]).mean(axis=0)
+    red, green, blue = centre
+    return bool(red > 180 and green > 140 and blue < 120 and edge.max() < 60)
+
+
+# What comes out
+
+
+def test_the_star_is_yellow_and_the_ground_black(stack: Stack) -> None:
+    drawn = [looks_like_the_star(stack.draw(STAR, seed=seed)[0]) for seed in (7, 8, 9)]
+    assert drawn == [True, True, True]
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_another_picture(stack: Stack) -> None:
+    first, again, other = (stack.draw(STAR, seed=seed)[0] for seed in (7, 7, 8))
+    assert first == again
+    assert (pixels(first) != pixels(other)).any()
+
+
+def test_several_prompts_give_several_pictures_each_as_if_alone(stack: Stack) -> None:
+    prompts = ["a red circle", "a blue square", "a green heart"]
+    answer = stack.infer(*prompts, seed=[5, 6, 7])
+    assert answer.as_numpy("seed_used").tolist() == [5, 6, 7]
+    together = list(answer.as_numpy("image"))
+    for prompt, seed, png in zip(prompts, (5, 6, 7), together, strict=True):
+        difference = pixels(stack.draw(prompt, seed=seed)[0]) - pixels(png)
+        assert np.abs(difference).max() <= 2
+        assert base64.b64encode(png) in list(answer.as_numpy("image_base64"))
+
+
+def test_a_seed_is_drawn_where_none_is_given_and_told(stack: Stack) -> None:
+    one, other = stack.infer("a red circle"), stack.infer("a red circle")
+    seeds = [int(answer.as_numpy("seed_used")[0]) for answer in (one, other)]
+    assert seeds[0] != seeds[1]
+    again = stack.draw("a red circle", seed=seeds[0])[0]
+    assert again == one.as_numpy("image")[0]
+
+
+def test_unicode_and_every_option_end_up_in_the_png(stack: Stack) -> None:
+    answer = stack.infer(
+        "en röd cirkel ⭐ 星",
+        negative_prompt="oskarp",
+        seed=3,
+        steps=4,
+        guidance_scale=2.5,
+        scheduler="euler",
+        height=64,
+        width=96,
+    )
+    image = Image.open(io.BytesIO(answer.as_numpy("image")[0]))
+    assert image.size == (96, 64)
+    assert image.info["parameters"] == (
+        "en röd cirkel ⭐ 星\nNegative prompt: oskarp\nSteps: 4, Sampler: Euler, CFG scale: 2.5, "
+        "Seed: 3, Size: 96x64, Model: miniature-sd, Version: latent-relay"
+    )
+
+
+def test_the_answer_tells_the_time_in_each_stage(stack: Stack) -> None:
+    answer = stack.infer("a red circle", steps=4)
+    for stage in STAGES:
+        queue_ms, compute_ms = answer.as_numpy(f"{stage}_ms")
+        assert queue_ms >= 0
+        assert compute_ms > 0
+
+
+# Ways in
+
+
+def test_http_with_stock_tritonclient(stack: Stack) -> None:
+    with triton_http.InferenceServerClient(stack.http) as client:
+        outputs = [triton_http.InferRequestedOutput("image", binary_data=True)]
+        answer = client.infer(
+            ENSEMBLE, tensors(triton_http, prompt=[STAR], seed=7), outputs=outputs
+        )
+    assert answer.as_numpy("image")[0] == stack.draw(STAR, seed=7)[0]
+
+
+def test_asyncio_with_stock_tritonclient(stack: Stack) -> None:
+    async def draw() -> list[Any]:
+        async with triton_grpc_aio.InferenceServerClient(stack.grpc) as client:
+            inputs = tensors(triton_grpc_aio, prompt=["a red circle"], seed=1, steps=4)
+            return list(await asyncio.gather(*(client.infer(ENSEMBLE, inputs) for _ in range(4))))
+
+    first, *others = [pixels(answer.as_numpy("image")[0]) for answer in asyncio.run(draw())]
+    assert [np.abs(other - first).max() <= 2 for other in others] == [True] * 3
+
+
+def curl(url: str, body: str) -> Any:
+    command = ["curl", "-sS", "-X", "POST", "-H", "Content-Type: application/json", "-d", body, url]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+    return json.loads(done.stdout)
+
+
+def test_curl_with_request_json(stack: Stack) -> None:
+    answer = curl(f"http://{stack.http}/v2/models/{ENSEMBLE}/infer", "@request.json")
+    outputs = {output["name"]: output["data"] for output in answer["outputs"]}
+    assert looks_like_the_star(base64.b64decode(outputs["image_base64"][0]))
+
+
+def test_generate(stack: Stack) -> None:
+    body = {"prompt": STAR, "seed": 7, "encoding": "base64"}
+    answer = curl(f"http://{stack.http}/v2/models/{ENSEMBLE}/generate", json.dumps(body))
+    assert base64.b64decode(answer["image_base64"]) == stack.draw(STAR, seed=7)[0]
+
+
+def test_each_stage_alone(stack: Stack) -> None:
+    """A client may chain the stages itself, and gets the picture of the ensemble."""
+
+    def fp32(name: str, values: Any) -> Any:
+        tensor = triton_grpc.InferInput(name, values.shape, "FP32")
+        tensor.set_data_from_numpy(values)
+        return tensor
+
+    with stack.client() as client:
+        embeds = client.infer("text_encoder", tensors(triton_grpc, prompt=[STAR]))
+        names = ("prompt_embeds", "negative_prompt_embeds")
+        inputs = [fp32(name, embeds.as_numpy(name)) for name in names]
+        denoised = client.infer("unet", [*inputs, *tensors(triton_grpc, seed=7)])
+        decoded = client.infer("vae_decoder", [fp32("latents", denoised.as_numpy("latents"))])
+    difference = pixels(decoded.as_numpy("image")[0]) - pixels(stack.draw(STAR, seed=7)[0])
+    assert np.abs(difference).max() <= 2
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"prompt": []}, "prompt: got 0 prompts, expected 1 to 16"),
+        ({"prompt": ["a"] * 17}, "prompt: got 17 prompts, expected 1 to 16"),
+        ({"prompt": [""]}, "prompt: got an empty prompt at position 0"),
+        ({"prompt": [b"\xff"]}, "prompt: got bytes that break at 0, expected UTF-8"),
+        ({"prompt": ["x" * 2001]}, "prompt: got 2001 characters, expected at most 2000"),
+        ({"negative_prompt": "x" * 2001}, "negative_prompt: got 2001 characters"),
+        ({"seed": -1}, "seed: got -1, expected 0 to 9223372036854775807"),
+        ({"seed": [1, 2, 3]}, "seed: got 3 seeds, expected 1, or one for each of 1 prompts"),
+        ({"steps": 0}, "steps: got 0, expected 1 to 150"),
+        ({"steps": 151}, "steps: got 151, expected 1 to 150"),
+        ({"steps": 51, "scheduler": "lcm"}, "steps: got 51, expected a number that scheduler lcm"),
+        ({"guidance_scale": 30.5}, "guidance_scale: got 30.5, expected 0 to 30"),
+        ({"guidance_scale": float("nan")}, "guidance_scale: got nan, expected 0 to 30"),
+        ({"height": 100}, "height: got 100, expected a multiple of 8 from 64 to 256"),
+        ({"width": 264}, "width: got 264, expected a multiple of 8 from 64 to 256"),
+        ({"width": 56}, "width: got 56, expected a multiple of 8 from 64 to 256"),
+        ({"scheduler": "magic"}, "scheduler: got 'magic', expected one of ddim"),
+        ({"encoding": "gif"}, "encoding: got 'gif', expected one of raw, base64"),
+    ],
+)
+def test_refusals_have_their_code_and_name_field_value_and_limit(
+    stack: Stack, options: dict[str, Any], message: str
+) -> None:
+    given = {"prompt": ["a red circle"], **options}
+    with stack.client() as client, pytest.raises(InferenceServerException) as refusal:
+        client.infer(ENSEMBLE, tensors(triton_grpc, **given))
+    assert refusal.value.status() == "StatusCode.INVALID_ARGUMENT"
+    assert message in refusal.value.message()
+    http = triton_http.InferenceServerClient(stack.http)
+    with http as client, pytest.raises(InferenceServerException) as refusal:
+        client.infer(ENSEMBLE, tensors(triton_http, **given))
+    assert refusal.value.status() == "400"
+    assert message in refusal.value.message()
+
+
+def test_a_refused_request_harms_nobody_beside_it(stack: Stack) -> None:
+    def draw(i: int) -> object:
+        try:
+            return len(stack.draw("a red circle", steps=151 if i % 2 else 4))
+        except InferenceServerException as error:
+            return error.status()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(draw, range(8))) == [1, "StatusCode.INVALID_ARGUMENT"] * 4
+
+
+def test_a_clients_timeout_is_the_deadline_of_the_whole_request(stack: Stack) -> None:
+    begin = time.monotonic()
+    with pytest.raises(InferenceServerException) as late:
+        stack.infer(*["a red circle"] * 16, steps=150, timeout=500_000)
+    assert time.monotonic() - begin < 5
+    assert late.value.status() == "StatusCode.UNAVAILABLE"
+    assert "deadline" in late.value.message()
+
+
+def test_what_shares_memory_with_the_server_or_changes_its_models_is_closed(stack: Stack) -> None:
+    for path in ("systemsharedmemory/region/x/register", "repository/index", "logging"):
+        command = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "-X", "POST", "-d", "{}"]
+        done = subprocess.run([*command, f"http://{stack.http}/v2/{path}"], capture_output=True)
+        assert done.stdout == b"403", path
+
+
+# Many at once
+
+
+def test_64_clients_at_once_and_nothing_is_lost(stack: Stack) -> None:
+    prompts = ["a red circle", "a blue square", STAR, "a green heart"]
+
+    def draw(i: int) -> tuple[int, bytes]:
+        return i, stack.draw(prompts[i % 4], seed=i, steps=4 + i % 3, guidance_scale=1 + i % 2)[0]
+
+    with ThreadPoolExecutor(64) as pool:
+        pictures = dict(pool.map(draw, range(64)))
+    assert len(pictures) == len(set(pictures.values())) == 64
+    for i in (0, 33, 63):  # each its own, not its neighbour's
+        assert np.abs(pixels(draw(i)[1]) - pixels(pictures[i])).max() <= 2
+
+
+def test_beyond_the_limit_clients_are_told_at_once(stack: Stack) -> None:
+    def draw(i: int) -> tuple[str, float]:
+        begin = time.monotonic()
+        try:
+            stack.infer(*["a red circle"] * 16, steps=20)
+            return "drawn", time.monotonic() - begin
+        except InferenceServerException as error:
+            return f"{error.status()} {error.message()}", time.monotonic() - begin
+
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(draw, range(12)))
+    shed = [seconds for answer, seconds in answers if "the limit is 96" in answer]
+    drawn = [seconds for status, seconds in answers if status == "drawn"]
+    assert len(shed) + len(drawn) == 12
+    assert len(drawn) == MAX_IN_FLIGHT // 16
+    assert max(shed) < min(drawn)
+
+
+# How it stands
+
+
+def test_each_stage_is_a_process_of_its_own(stack: Stack) -> None:
+    pids = {stack.replica(stage).pid for stage in STAGES}
+    stubs = {process.pid for process in stack.processes("triton_python_backend_stub")}
+    assert len(pids) == 3
+    assert len(stubs) == 3
+    assert not pids & stubs
+
+
+def test_the_processes_inside_triton_hold_no_torch(stack: Stack) -> None:
+    for stub in stack.processes("triton_python_backend_stub"):
+        assert not [m.path for m in stub.memory_maps() if "libtorch" in m.path]
+
+
+def test_nothing_listens_beyond_loopback(stack: Stack) -> None:
+    listening = [
+        (process.name(), connection.laddr.ip.removeprefix("::ffff:"))
+        for process in [psutil.Process(stack.process.pid), *stack.processes()]
+        for connection in process.net_connections()
+        if connection.status == psutil.CONN_LISTEN
+    ]
+    assert len(listening) >= 3
+    assert [name for name, address in listening if address != "127.0.0.1"] == []
+
+
+def test_the_log_follows_a_request_by_its_id_and_keeps_prompts_private(stack: Stack) -> None:
+    stack.infer("a very private wish", request_id="follow-me", steps=2)
+    lines = [line for line in stack.log("triton").splitlines() if "request_id=follow-me" in line]
+    for stage in STAGES:
+        events = [line for line in lines if f"stage={stage} " in line]
+        assert ["event=request" in events[0], "event=response" in events[1]] == [True, True]
+        assert "bytes=" in events[1]
+        computed = f"event=computed stage={stage} request_id=follow-me shapes="
+        assert wait_until(partial(in_log, stack, computed), 10)
+        assert f"event=set_up stage={stage} model=miniature-sd device=cpu" in stack.log("ray")
+    assert "private wish" not in stack.log("triton") + stack.log("ray")
+
+
+def test_metrics_of_each_stage(stack: Stack) -> None:
+    stack.draw("a red circle", steps=2)
+    url = f"http://{stack.addresses['metrics']}/metrics"
+    text = subprocess.run(["curl", "-sS", url], capture_output=True, check=True, text=True).stdout
+    values = dict(line.rsplit(" ", 1) for line in text.splitlines() if line.startswith("latent_"))
+    for stage in STAGES:
+        label = f'stage="{stage}"'
+        assert float(values[f"latent_relay_requests_total{{{label}}}"]) >= 1
+        assert float(values[f"latent_relay_latency_seconds_count{{{label}}}"]) >= 1
+        assert float(values[f"latent_relay_in_flight{{{label}}}"]) == 0
+    assert float(values['latent_relay_failures_total{kind="invalid",stage="unet"}']) >= 0
+
+
+# What dies
+
+
+def draw_while(stack: Stack, disaster: Callable[[], None]) -> list[bytes]:
+    """Eight requests of a second or more, with a disaster in their middle."""
+    with ThreadPoolExecutor(8) as pool:
+        drawing = [pool.submit(stack.draw, STAR, seed=i, steps=60) for i in range(8)]
+        time.sleep(1.5)
+        assert not any(picture.done() for picture in drawing)
+        disaster()
+        return [picture.result(120)[0] for picture in drawing]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_killed_replica_costs_retries_not_requests(stack: Stack, stage: str) -> None:
+    victim = stack.replica(stage)
+    pictures = draw_while(stack, victim.kill)
+    assert len(set(pictures)) == 8
+    assert stack.replica(stage).pid != victim.pid
+    again = stack.draw(STAR, seed=3, steps=60)[0]
+    assert np.abs(pixels(again) - pixels(pictures[3])).max() <= 2
+
+
+@pytest.mark.parametrize("name", ["triton_python_backend_stub", "tritonserver", "gcs_server"])
+def test_a_part_that_dies_is_noticed_within_5_seconds_and_comes_back(
+    stack: Stack, name: str
+) -> None:
+    said = stack.output.read_text().count("bringing it back")
+    stack.processes(name)[0].kill()
+    assert wait_until(lambda: stack.output.read_text().count("bringing it back") == said + 1, 5 + 1)
+    assert wait_until(lambda: stack.output.read_text().count("back after") == said + 1, 120)
+    assert looks_like_the_star(stack.draw(STAR, seed=7)[0])
+
+
+# What the README says
+
+README = (ROOT / "README.md").read_text()
+
+
+def snippets(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.M | re.S)
+
+
+def run_snippet(stack: Stack, folder: Path, command: list[str], snippet: str) -> str:
+    """In a folder with what the README's reader has; the default ports are this stack's."""
+    for name in ("client.py", "request.json", "Makefile", ".venv", "ray_stages", "scripts"):
+        (folder / name).symlink_to(ROOT / name)
+    for name in ("pyproject.toml", "models"):
+        (folder / name).symlink_to(ROOT / name)
+    text = snippet.replace("127.0.0.1:8000", stack.http).replace("127.0.0.1:8001", stack.grpc)
+    environment = {**os.environ, "TRITON_HTTP": stack.http, "TRITON_GRPC": stack.grpc}
+    done = subprocess.run(
+        [*command, text], cwd=folder, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("snippet", snippets("sh"))
+def test_shell_snippets_of_the_readme(stack: Stack, tmp_path: Path, snippet: str) -> None:
+    output = run_snippet(stack, tmp_path, ["bash", "-euo", "pipefail", "-c"], snippet)
+    pictures = [Image.open(file).size for file in tmp_path.glob("*.png")]
+    assert pictures == [(128, 128)] * len(pictures)
+    assert pictures or base64.b64decode(json.loads(output)["image_base64"]).startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("snippet", snippets("python"))
+def test_python_snippets_of_the_readme(stack: Stack, tmp_path: Path, snippet: str) -> None:
+    run_snippet(stack, tmp_path, [sys.executable, "-c"], snippet)
+    assert Image.open(tmp_path / "circle.png").size == (128, 128)
+
+
+# One stack a command, and the end
+
+
+def test_a_command_uses_the_stack_that_runs(stack: Stack) -> None:
+    show = "import os; print(os.environ['TRITON_GRPC'])"
+    command = [sys.executable, "-m", "ray_stages", "exec", "--", sys.executable, "-c", show]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True)
+    assert done.stdout.strip() == stack.grpc
+    assert f"process {stack.process.pid}" in done.stderr
+
+
+@pytest.mark.parametrize("family", checkpoints.FAMILIES)
+def test_other_checkpoints_are_served_by_a_stack_of_their_own(tmp_path: Path, family: str) -> None:
+    from diffusers import StableDiffusionPipeline
+
+    folder = checkpoints.make(family, tmp_path / family)
+    picture = tmp_path / "out.png"
+    run = [sys.executable, "-m", "ray_stages", "exec", "--"]
+    draw = [sys.executable, "client.py", "a red circle", "-o", str(picture), "--seed", "5"]
+    environment = {**os.environ, "MODEL": str(folder), "DEFAULT_STEPS": "4"}
+    done = subprocess.run([*run, *draw], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    import torch
+
+    pipeline: Any = StableDiffusionPipeline.from_pretrained(folder)
+    theirs = pipeline(
+        "a red circle",
+        num_inference_steps=4,
+        guidance_scale=0.0 if family == "turbo" else 7.5,
+        generator=torch.Generator().manual_seed(5),
+    ).images[0]
+    difference = pixels(picture.read_bytes()) - np.asarray(theirs).astype(int)
+    assert np.abs(difference).max() <= 2
+
+
+def test_a_failing_command_keeps_its_status_and_a_wrong_setting_is_named() -> None:
+    run = [sys.executable, "-m", "ray_stages", "exec", "--", "false"]
+    wrong = {**os.environ, "MODEL": "/nowhere"}
+    done = subprocess.run(run, cwd=ROOT, env=wrong, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "latent-relay: MODEL=/nowhere is not a checkpoint's directory or a Hugging Face id\n"
+    )
+
+
+def test_sigterm_drains_and_leaves_nothing_behind(stack: Stack) -> None:
+    """Runs last: it ends the stack."""
+    everything = stack.processes()
+    (option,) = [o for o in stack.processes("tritonserver")[0].cmdline() if "shm-region" in o]
+    segments = f"{option.rpartition('=')[2]}*"
+    assert list(Path("/dev/shm").glob(segments))
+    with ThreadPoolExecutor(4) as pool:
+        drawing = [pool.submit(stack.draw, STAR, seed=i, steps=150) for i in range(4)]
+        time.sleep(1.5)
+        assert not any(picture.done() for picture in drawing)
+        stack.process.send_signal(signal.SIGTERM)
+        assert wait_until(lambda: "draining" in stack.output.read_text(), 5)
+        time.sleep(0.5)
+        with pytest.raises(InferenceServerException) as refusal:
+            stack.infer("too late")
+        assert "the server is stopping" in str(refusal.value.message())
+        assert refusal.value.status() == "StatusCode.UNAVAILABLE"
+        assert len({picture.result(60)[0] for picture in drawing}) == 4
+    assert stack.process.wait(60) == 0
+    assert "stopped" in stack.output.read_text()
+    alive = psutil.wait_procs(everything, timeout=10)[1]
+    assert [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []
+    assert list(Path("/dev/shm").glob(segments)) == []
