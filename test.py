@@ -562,6 +562,11 @@ def test_a_failing_command_keeps_its_status_and_a_wrong_setting_is_named() -> No
 def test_sigterm_drains_and_leaves_nothing_behind(stack: Stack) -> None:
     """Runs last: it ends the stack."""
     everything = stack.processes()
+    (ray_folder,) = {
+        argument.removeprefix("--temp-dir=").removesuffix("/ray")
+        for argument in stack.processes("raylet/raylet")[0].cmdline()
+        if argument.startswith("--temp-dir=")
+    }
     (option,) = [o for o in stack.processes("tritonserver")[0].cmdline() if "shm-region" in o]
     segments = f"{option.rpartition('=')[2]}*"
     assert list(Path("/dev/shm").glob(segments))
@@ -579,6 +584,7 @@ def test_sigterm_drains_and_leaves_nothing_behind(stack: Stack) -> None:
         assert len({picture.result(60)[0] for picture in drawing}) == 4
     assert stack.process.wait(60) == 0
     assert "stopped" in stack.output.read_text()
+    assert not Path(ray_folder).exists()
     alive = psutil.wait_procs(everything, timeout=10)[1]
     assert [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []
     assert list(Path("/dev/shm").glob(segments)) == []

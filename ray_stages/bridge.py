@@ -82,7 +82,7 @@ class Bridge:
         sender = request.get_response_sender()
         call_id = "unread"
         try:
-            call = Call.of(request)
+            call = Call.of(request, self.settings.max_seconds)
             call_id = call.id
             response = self._response(call, await self._admit(call))
         except Exception as error:

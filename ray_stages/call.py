@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import time
 import uuid
@@ -14,7 +13,7 @@ from ray_stages.request import Tensors
 
 @dataclass(frozen=True)
 class Call:
-    """`deadline` is in Unix seconds, infinite where the client set none.
+    """`deadline` is in Unix seconds.
 
     The first stage names the request and sets its deadline; the later ones are told both, because
     each step of an ensemble is given the client's whole timeout anew.
@@ -27,11 +26,11 @@ class Call:
     arrived: float
 
     @classmethod
-    def of(cls, request: Any) -> Call:
+    def of(cls, request: Any, max_seconds: float) -> Call:
         tensors = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
         now = time.time()
-        timeout = request.timeout()  # microseconds, 0 for none
-        deadline = now + timeout / 1e6 if timeout else math.inf
+        timeout = request.timeout() / 1e6 or max_seconds  # 0 microseconds where there is none
+        deadline = now + min(timeout, max_seconds)
         told = [str(item, "utf-8", "replace") for item in tensors.get("request_id", ())]
         return cls(
             id=_printable(told[0] if told else request.request_id()) or uuid.uuid4().hex,
@@ -42,9 +41,9 @@ class Call:
         )
 
     @property
-    def remaining(self) -> float | None:
+    def remaining(self) -> float:
         """Seconds until the deadline."""
-        return None if math.isinf(self.deadline) else self.deadline - time.time()
+        return self.deadline - time.time()
 
     @property
     def pictures(self) -> int:

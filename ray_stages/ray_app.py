@@ -44,6 +44,15 @@ def start_ray(settings: Settings, temp_dir: str) -> None:
     )
 
 
+def undeploy(settings: Settings) -> None:
+    """Of a Ray that was there before, only what is ours ends."""
+    if settings.ray_address:
+        for stage in STAGES:
+            serve.delete(stage)
+    else:
+        serve.shutdown()
+
+
 def watch(stopped: threading.Event) -> None:
     """Tells each change of a stage's status, until told to stop."""
     known: dict[str, str] = {}
@@ -65,28 +74,36 @@ def _reason(application: Any) -> str:
     return str((raised or lines or [""])[-1])
 
 
-def end_with(processes: list[psutil.Process]) -> None:
-    """Ends this process as soon as one of them has: without it, Ray would block for a minute."""
-    psutil.wait_procs(processes, callback=lambda process: os._exit(1))
-
-
 def main() -> None:
     settings = Settings.from_env()
     stopped = threading.Event()
-    temp_dir = tempfile.mkdtemp(prefix="relay-")
+    # Ray opens its own folder to all users of the machine; the one around it is closed.
+    folder = tempfile.mkdtemp(prefix="relay-")
     try:
-        start_ray(settings, temp_dir)
+        start_ray(settings, f"{folder}/ray")
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, lambda *_: stopped.set())
-        cluster = [p for p in psutil.Process().children() if p.name() in ("gcs_server", "raylet")]
-        threading.Thread(target=end_with, args=(cluster,), daemon=True).start()
+        _end_with_cluster(stopped, folder)
         tell("ray", address=ray.get_runtime_context().gcs_address)
         deploy(settings)
         watch(stopped)
-        serve.shutdown()
+        undeploy(settings)
     finally:
+        stopped.set()
         ray.shutdown()
-        shutil.rmtree(temp_dir, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _end_with_cluster(stopped: threading.Event, folder: str) -> None:
+    """Ends this process as soon as Ray's own have: each call into Ray would block for a minute."""
+
+    def ended(process: psutil.Process) -> None:
+        if not stopped.is_set():
+            shutil.rmtree(folder, ignore_errors=True)
+            os._exit(1)
+
+    cluster = [p for p in psutil.Process().children() if p.name() in ("gcs_server", "raylet")]
+    threading.Thread(target=psutil.wait_procs, args=(cluster, None, ended), daemon=True).start()
 
 
 if __name__ == "__main__":

@@ -63,6 +63,7 @@ class Settings:
     max_steps: int = 150
     max_guidance_scale: float = 30.0
     max_size: int = 0
+    max_seconds: int = 3600
     attempts: int = 4
     drain_seconds: int = 30
     drain_file: str = ""
@@ -109,7 +110,7 @@ class Settings:
         for name in ("http_port", "grpc_port", "metrics_port"):
             if not 0 <= getattr(self, name) <= 65535:
                 raise _refusal(name, getattr(self, name), "0 to 65535")
-        for name in ("max_in_flight", "max_prompts", "max_steps", "attempts", "unet_max_rows"):
+        for name in ("max_in_flight", "max_prompts", "max_steps", "max_seconds", "attempts"):
             if getattr(self, name) < 1:
                 raise _refusal(name, getattr(self, name), "at least 1")
         for name in (f"{stage}_replicas" for stage in STAGES):

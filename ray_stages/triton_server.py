@@ -49,13 +49,20 @@ def find(cache_dir: Path) -> Distribution:
             "no tritonserver: neither /opt/tritonserver nor the wheel nvidia-pytriton"
         )
     package = Path(spec.origin).parent
-    libpython = Path(sysconfig.get_config_var("LIBDIR"))
     return Distribution(
         binary=package / "tritonserver" / "bin" / "tritonserver",
         backends=_backends_of_wheel(package / "tritonserver", cache_dir),
         # The stub must load the libpython of the interpreter that Ray runs on, or Ray refuses it.
-        libraries=[libpython, package.parent / "nvidia_pytriton.libs"],
+        libraries=[_libpython_folder(), package.parent / "nvidia_pytriton.libs"],
     )
+
+
+def _libpython_folder() -> Path:
+    """Debian keeps it one folder deeper than its Python says."""
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    folder = Path(sysconfig.get_config_var("LIBDIR"))
+    deeper = folder / str(sysconfig.get_config_var("MULTIARCH"))
+    return deeper if (deeper / f"libpython{version}.so.1.0").exists() else folder
 
 
 def _backends_of_wheel(package: Path, cache_dir: Path) -> Path:

@@ -94,8 +94,14 @@ def test_the_stages_that_follow_are_told_id_and_deadline() -> None:
 def test_a_request_without_an_id_gets_one_and_a_strange_one_is_made_printable() -> None:
     unnamed, strange = ask(TextBridge(replica), prompt(), prompt(id="a\nb=c d"))
     assert len(unnamed.values()["request_id"][0]) == 32
-    assert unnamed.values()["deadline"][0] == np.inf
     assert strange.values()["request_id"].tolist() == [b"a_b_c_d"]
+
+
+def test_no_request_waits_for_ever() -> None:
+    bridge = TextBridge(replica, max_seconds=60)
+    for timeout_us in (0, 10**12):
+        (response,) = ask(bridge, prompt(timeout_us=timeout_us))
+        assert 0 < response.values()["deadline"][0] - time.time() <= 60
 
 
 def test_id_and_deadline_of_an_earlier_stage_win() -> None:
@@ -136,7 +142,7 @@ def test_while_it_drains_only_what_was_accepted_goes_on(tmp_path: Path) -> None:
     bridge = TextBridge(replica, drain_file=str(drain_file))
     assert ask(bridge, prompt())[0].error is None
     drain_file.touch()
-    accepted = Request({"prompt": text("a"), "deadline": np.array([np.inf])})
+    accepted = Request({"prompt": text("a"), "deadline": np.array([time.time() + 9])})
     refused, answered = ask(bridge, prompt(), accepted)
     assert refused.error.code == "UNAVAILABLE"
     assert "the server is stopping" in str(refused.error)
@@ -227,12 +233,12 @@ def test_an_unreadable_request_is_answered_too() -> None:
 def test_log_lines_have_ids_and_numbers_but_no_prompts() -> None:
     fake_triton.Logger.lines.clear()
     ask(TextBridge(replica), prompt("a private wish", id="r1"), prompt("", id="r2"))
-    request, response, failure = fake_triton.Logger.lines
-    assert "event=request request_id=r1 shapes=prompt:1" in request
-    assert "event=response request_id=r1 ms=" in response
-    assert "bytes=9856" in response
-    assert "event=failure request_id=r2 kind=invalid code=INVALID_ARG" in failure
-    assert "private" not in request + response + failure
+    lines = {line.split()[1]: line for line in fake_triton.Logger.lines}
+    assert "request_id=r1 shapes=prompt:1" in lines["event=request"]
+    assert "request_id=r1 ms=" in lines["event=response"]
+    assert "bytes=9856" in lines["event=response"]
+    assert "request_id=r2 kind=invalid code=INVALID_ARG" in lines["event=failure"]
+    assert "private" not in str(lines)
 
 
 def test_metrics_count_requests_and_failures_by_kind() -> None:

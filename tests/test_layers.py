@@ -1,0 +1,40 @@
+"""Imports only go downwards, as the architecture says."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+STAGES = "checkpoint text_encoder denoiser engine step_scheduler guidance image_codec request"
+
+
+def modules_after(statement: str) -> set[str]:
+    """The top-level modules that an import brings along."""
+    program = f"import sys; {statement}; print(*{{name.split('.')[0] for name in sys.modules}})"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, check=True, text=True
+    )
+    return set(done.stdout.split())
+
+
+def test_stages_know_neither_ray_nor_triton() -> None:
+    names = ", ".join(f"ray_stages.{name}" for name in STAGES.split())
+    assert not modules_after(f"import {names}") & {"ray", "tritonclient"}
+
+
+@pytest.mark.parametrize(
+    ("statement", "strangers"),
+    [
+        (
+            "from tests import fake_triton; fake_triton.install(); import ray_stages.bridge",
+            {"torch", "diffusers", "transformers"},
+        ),
+        ("import ray_stages.deployments", {"torch", "diffusers", "transformers"}),
+        ("import ray_stages.launcher", {"torch", "ray"}),
+        ("import client", {"torch", "ray", "ray_stages"}),
+    ],
+)
+def test_what_need_not_be_loaded_is_not(statement: str, strangers: set[str]) -> None:
+    assert not modules_after(statement) & strangers
