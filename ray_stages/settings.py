@@ -120,6 +120,11 @@ class Settings:
         if not is_hub_id and not (Path(self.model) / "model_index.json").is_file():
             raise _refusal("model", self.model, "a checkpoint's directory or a Hugging Face id")
 
+    @property
+    def host(self) -> str:
+        """Where clients on this machine reach what listens on `bind`."""
+        return "127.0.0.1" if self.bind == "0.0.0.0" else self.bind
+
     def with_free_ports(self) -> Settings:
         return replace(self, http_port=0, grpc_port=0, metrics_port=0)
 

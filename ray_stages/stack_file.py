@@ -26,12 +26,11 @@ class RunningStack:
 
     @classmethod
     def of(cls, settings: Settings, ports: Ports) -> RunningStack:
-        host = "127.0.0.1" if settings.bind == "0.0.0.0" else settings.bind
         return cls(
             pid=os.getpid(),
-            http=f"{host}:{ports.http}",
-            grpc=f"{host}:{ports.grpc}",
-            metrics=f"{host}:{ports.metrics}",
+            http=f"{settings.host}:{ports.http}",
+            grpc=f"{settings.host}:{ports.grpc}",
+            metrics=f"{settings.host}:{ports.metrics}",
             serves=_serves(settings),
         )
 

@@ -192,8 +192,7 @@ class TritonServer:
         self.process = None
 
     def _in_flight(self) -> float:
-        host = "127.0.0.1" if self.settings.bind == "0.0.0.0" else self.settings.bind
-        url = f"http://{host}:{self.ports.metrics}/metrics"
+        url = f"http://{self.settings.host}:{self.ports.metrics}/metrics"
         try:
             with urllib.request.urlopen(url, timeout=5) as response:
                 lines = response.read().decode().splitlines()

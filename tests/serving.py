@@ -1,0 +1,129 @@
+"""A stack as a process of its own, and what the integration suite does with it."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import tritonclient.grpc as triton_grpc
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+ENSEMBLE = "stable_diffusion"
+START_SECONDS = 240
+TYPES: dict[str, tuple[str, Any]] = {
+    "prompt": ("BYTES", np.object_),
+    "negative_prompt": ("BYTES", np.object_),
+    "scheduler": ("BYTES", np.object_),
+    "encoding": ("BYTES", np.object_),
+    "seed": ("INT64", np.int64),
+    "steps": ("INT32", np.int32),
+    "height": ("INT32", np.int32),
+    "width": ("INT32", np.int32),
+    "guidance_scale": ("FP32", np.float32),
+}
+
+
+@dataclass
+class Stack:
+    """`make serve` as a process of its own; `output` is what it prints."""
+
+    process: subprocess.Popen[bytes]
+    output: Path
+    addresses: dict[str, Any] = field(default_factory=dict)
+
+    def wait_ready(self, seconds: float = START_SECONDS) -> None:
+        file = ROOT / ".run" / f"{self.process.pid}.json"
+        wait_until(lambda: file.exists() or self.process.poll() is not None, seconds)
+        assert file.exists(), self.output.read_text()
+        self.addresses = json.loads(file.read_text())
+
+    @property
+    def http(self) -> str:
+        return str(self.addresses["http"])
+
+    @property
+    def grpc(self) -> str:
+        return str(self.addresses["grpc"])
+
+    def log(self, part: str) -> str:
+        return (ROOT / ".run" / str(self.process.pid) / f"{part}.log").read_text(errors="replace")
+
+    def processes(self, name: str = "") -> list[psutil.Process]:
+        """Of this stack, those whose command line has `name`."""
+        found = []
+        for process in psutil.Process(self.process.pid).children(recursive=True):
+            try:
+                if name in " ".join(process.cmdline()) and process.status() != "zombie":
+                    found.append(process)
+            except psutil.NoSuchProcess:
+                pass
+        return found
+
+    def replica(self, stage: str) -> psutil.Process:
+        (process,) = self.processes(f"ServeReplica:{stage}:")
+        return process
+
+    def client(self) -> Any:
+        return triton_grpc.InferenceServerClient(self.grpc)
+
+    def draw(self, *prompts: str, **options: Any) -> list[bytes]:
+        answer = self.infer(*prompts, **options)
+        return list(answer.as_numpy("image"))
+
+    def infer(self, *prompts: str, timeout: int | None = None, **options: Any) -> Any:
+        """One request with stock tritonclient over gRPC; timeout in microseconds."""
+        request_id = options.pop("request_id", "")
+        inputs = tensors(triton_grpc, prompt=list(prompts), **options)
+        with self.client() as client:
+            return client.infer(ENSEMBLE, inputs, timeout=timeout, request_id=request_id)
+
+
+def tensors(module: Any, **values: Any) -> list[Any]:
+    inputs = []
+    for name, value in values.items():
+        kind, dtype = TYPES[name]
+        items = value if isinstance(value, list) else [value]
+        array = np.array([i.encode() if isinstance(i, str) else i for i in items], dtype)
+        tensor = module.InferInput(name, array.shape, kind)
+        tensor.set_data_from_numpy(array)
+        inputs.append(tensor)
+    return inputs
+
+
+def wait_until(condition: Callable[[], object], seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def start_stack(output: Path, **environment: str) -> Stack:
+    ports = {"HTTP_PORT": "0", "GRPC_PORT": "0", "METRICS_PORT": "0"}
+    command = [sys.executable, "-m", "ray_stages", "serve"]
+    with output.open("wb") as log:
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**os.environ, **ports, **environment},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    return Stack(process, output)
+
+
+def pixels(png: bytes) -> Any:
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
