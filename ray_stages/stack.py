@@ -172,6 +172,8 @@ def _ray_environment(settings: Settings) -> dict[str, str]:
     common = {
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
         "RAY_USAGE_STATS_ENABLED": "0",
+        # Lines that differ in numbers only are not the same line: each is of another request.
+        "RAY_DEDUP_LOGS": "0",
     }
     if settings.ray_address:
         return common

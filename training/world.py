@@ -33,7 +33,7 @@ PALETTE: dict[str, Colour] = {
     "white": (250, 250, 250),
 }
 SHAPES = ("circle", "square", "triangle", "star", "heart", "diamond", "ring", "cross")
-RADII: dict[str, float] = {"small": 13.0, "medium": 22.0, "large": 34.0}
+RADII: dict[str, float] = {"small": 16.0, "medium": 24.0, "large": 36.0}
 ROWS = ("top", "middle", "bottom")
 COLUMNS = ("left", "centre", "right")
 RELATIONS: tuple[Relation, ...] = ("above", "below", "left of", "right of")
