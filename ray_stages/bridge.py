@@ -7,7 +7,6 @@ at once, and an event loop in a thread of its own answers each by itself, when i
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 import time
 from pathlib import Path
@@ -50,7 +49,6 @@ class Bridge:
         """Triton counts the model as ready when this returns: when a replica has answered."""
         begin = time.monotonic()
         self.settings = Settings.from_env()
-        self.outputs = [output["name"] for output in json.loads(args["model_config"])["output"]]
         self.metrics = StageMetrics(self.stage)
         self.in_flight = 0
         self.loop = asyncio.new_event_loop()
@@ -157,7 +155,9 @@ class Bridge:
             compute_ms=f"{result.compute_ms:.1f}",
             bytes=sum(map(_size, result.outputs.values())),
         )
-        tensors = [pb_utils.Tensor(name, outputs[name]) for name in self.outputs]
+        # Only what is asked for: Triton's stub drops the rest without holding Python's lock, and
+        # with Python 3.12 that ends the process.
+        tensors = [pb_utils.Tensor(name, outputs[name]) for name in call.outputs]
         return pb_utils.InferenceResponse(output_tensors=tensors)
 
     def _failure(self, call_id: str, error: Exception) -> Any:

@@ -22,6 +22,7 @@ class Call:
     id: str
     deadline: float
     tensors: Tensors
+    outputs: list[str]
     accepted_before: bool
     arrived: float
 
@@ -36,6 +37,7 @@ class Call:
             id=_printable(told[0] if told else request.request_id()) or uuid.uuid4().hex,
             deadline=float(tensors["deadline"][0]) if "deadline" in tensors else deadline,
             tensors=tensors,
+            outputs=request.requested_output_names(),
             accepted_before="deadline" in tensors,
             arrived=now,
         )

@@ -7,13 +7,13 @@ exec -- CMD    runs CMD against the stack that serves already, or one of its own
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -59,7 +59,7 @@ def execute(settings: Settings, console: Console, command: list[str]) -> int:
         return child.wait()
 
 
-@contextmanager
+@contextlib.contextmanager
 def _running_stack(settings: Settings, console: Console) -> Iterator[RunningStack]:
     """The stack that serves this model already, or one of our own on free ports for the while."""
     if running := StackFile(Path(settings.run_dir)).find(settings):
@@ -70,13 +70,20 @@ def _running_stack(settings: Settings, console: Console) -> Iterator[RunningStac
     _on_signals(stack.stopped.set)
     try:
         stack.start()
-        threading.Thread(target=stack.watch, daemon=True).start()
+        threading.Thread(target=_watch, args=(stack,), daemon=True).start()
         yield stack.running
     finally:
         stack.stopped.set()
         with console.status("stopping …"):
             stack.stop()
-    stack.forget()
+    if not stack.restarts:
+        stack.forget()
+
+
+def _watch(stack: Stack) -> None:
+    """A stack that does not come back is the command's failure to tell."""
+    with contextlib.suppress(StackFailed):
+        stack.watch()
 
 
 def _on_signals(act: Callable[[], None]) -> None:

@@ -49,7 +49,7 @@ class Stack:
         self._ray_address = ""
         self._events: queue.Queue[dict[str, Any]] = queue.Queue()
         self._file = StackFile(Path(settings.run_dir))
-        self._restarts: list[float] = []
+        self.restarts: list[float] = []
 
     @property
     def running(self) -> RunningStack:
@@ -92,8 +92,8 @@ class Stack:
 
     def _restart(self, fault: str, *, with_ray: bool) -> None:
         now = time.monotonic()
-        self._restarts = [*(t for t in self._restarts if now - t < 60), now]
-        if len(self._restarts) > MAX_RESTARTS_A_MINUTE:
+        self.restarts = [*(t for t in self.restarts if now - t < 60), now]
+        if len(self.restarts) > MAX_RESTARTS_A_MINUTE:
             raise StackFailed(
                 f"{fault}; gave up after {MAX_RESTARTS_A_MINUTE} restarts in a minute"
             )

@@ -59,6 +59,7 @@ class Request:
     tensors: dict[str, Any]
     id: str = ""
     timeout_us: int = 0
+    outputs: tuple[str, ...] = ("prompt_embeds", "request_id", "deadline", "elapsed_ms")
     sender: Sender = field(default_factory=Sender)
 
     def inputs(self) -> list[Tensor]:
@@ -69,6 +70,9 @@ class Request:
 
     def timeout(self) -> int:
         return self.timeout_us
+
+    def requested_output_names(self) -> list[str]:
+        return list(self.outputs)
 
     def get_response_sender(self) -> Sender:
         return self.sender

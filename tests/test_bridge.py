@@ -56,7 +56,6 @@ class TextBridge(Bridge):
 
     def __init__(self, replica: Replica, **settings: Any) -> None:
         self.settings = Settings(**settings)
-        self.outputs = ["prompt_embeds", "request_id", "deadline", "elapsed_ms"]
         self.metrics = StageMetrics(self.stage)
         self.in_flight = 0
         self.card = CARD
@@ -89,6 +88,11 @@ def test_the_stages_that_follow_are_told_id_and_deadline() -> None:
     assert values["request_id"].tolist() == [b"mine"]
     assert before + 5 <= values["deadline"][0] <= time.time() + 5
     assert values["elapsed_ms"].tolist() == [1.0, 2.0]
+
+
+def test_only_what_is_asked_for_is_answered() -> None:
+    (response,) = ask(TextBridge(replica), prompt(outputs=("elapsed_ms",)))
+    assert list(response.values()) == ["elapsed_ms"]
 
 
 def test_a_request_without_an_id_gets_one_and_a_strange_one_is_made_printable() -> None:
