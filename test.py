@@ -361,8 +361,8 @@ def test_metrics_of_each_stage(stack: Stack) -> None:
 def draw_while(stack: Stack, disaster: Callable[[], None]) -> list[bytes]:
     """Eight requests of a second or more, with a disaster in their middle."""
     with ThreadPoolExecutor(8) as pool:
-        drawing = [pool.submit(stack.draw, STAR, seed=i, steps=60) for i in range(8)]
-        time.sleep(1.5)
+        drawing = [pool.submit(stack.draw, STAR, seed=i, steps=100) for i in range(8)]
+        time.sleep(0.5)
         assert not any(picture.done() for picture in drawing)
         disaster()
         return [picture.result(120)[0] for picture in drawing]
@@ -374,7 +374,7 @@ def test_a_killed_replica_costs_retries_not_requests(stack: Stack, stage: str) -
     pictures = draw_while(stack, victim.kill)
     assert len(set(pictures)) == 8
     assert stack.replica(stage).pid != victim.pid
-    again = stack.draw(STAR, seed=3, steps=60)[0]
+    again = stack.draw(STAR, seed=3, steps=100)[0]
     assert np.abs(pixels(again) - pixels(pictures[3])).max() <= 2
 
 
@@ -487,7 +487,7 @@ def test_sigterm_drains_and_leaves_nothing_behind(stack: Stack) -> None:
     assert list(Path("/dev/shm").glob(segments))
     with ThreadPoolExecutor(4) as pool:
         drawing = [pool.submit(stack.draw, STAR, seed=i, steps=150) for i in range(4)]
-        time.sleep(1.5)
+        time.sleep(0.5)
         assert not any(picture.done() for picture in drawing)
         stack.process.send_signal(signal.SIGTERM)
         assert wait_until(lambda: "draining" in stack.output.read_text(), 5)

@@ -18,6 +18,11 @@ ROOT = Path(__file__).resolve().parent.parent
 STAGES = ("text_encoder", "unet", "vae_decoder")
 
 
+def _absolute(path: str) -> str:
+    """Ray's workers and Triton's stubs need not stand where we do."""
+    return str(Path(path).expanduser().resolve())
+
+
 def _refusal(name: str, value: object, limit: str) -> ValueError:
     return ValueError(f"{name.upper()}={value} is not {limit}")
 
@@ -97,6 +102,12 @@ class Settings:
             except ValueError:
                 kind = hints[field.name].__name__
                 raise ValueError(f"{field.name.upper()}={text!r} is not of type {kind}") from None
+        for folder in ("cache_dir", "run_dir"):
+            if folder in given:
+                given[folder] = _absolute(given[folder])
+        # A folder of that name comes before a Hugging Face id.
+        if "model" in given and Path(given["model"]).expanduser().is_dir():
+            given["model"] = _absolute(given["model"])
         settings = cls(**given)
         settings._check()
         return settings

@@ -41,6 +41,18 @@ def test_a_wrong_value_is_named(name: str, value: str, message: str, model: str)
         Settings.from_env({"MODEL": model, name: value})
 
 
+def test_folders_are_the_same_from_everywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "some" / "model").mkdir(parents=True)
+    (tmp_path / "some" / "model" / "model_index.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    settings = Settings.from_env({"MODEL": "some/model", "CACHE_DIR": "~/cache"})
+    assert settings.model == str(tmp_path / "some" / "model")
+    assert settings.cache_dir == str(tmp_path / "cache")
+
+
 def test_a_hugging_face_id_is_a_model() -> None:
     assert Settings.from_env({"MODEL": "stabilityai/sd-turbo"}).model == "stabilityai/sd-turbo"
 
