@@ -36,6 +36,7 @@ from training.common import (
 from training.world import IMAGE_SIZE, Scene, caption, draw, sample_scene
 
 CAPTION_DROPOUT = 0.1
+TIMESTEP_BEND = 0.6
 TEXT_WIDTH = 128
 LATENT_SIZE = IMAGE_SIZE // 8
 SAVE_EVERY_SECONDS = 120
@@ -233,9 +234,9 @@ def train(
             captions, padding="max_length", truncation=True, return_tensors="pt"
         ).input_ids.to(device)
         noise = torch.randn_like(latents)
-        # One timestep from each of as many equal ranges as there are pictures.
-        positions = torch.arange(args.batch) + torch.rand(args.batch)
-        timesteps = (positions * 1000 / args.batch).long().clamp(max=999).to(device)
+        # Spread evenly over the batch, then bent towards noise, where what is seen is decided.
+        positions = (torch.arange(args.batch) + torch.rand(args.batch)) / args.batch
+        timesteps = (1000 * positions**TIMESTEP_BEND).long().clamp(max=999).to(device)
         noisy = scheduler.add_noise(latents, noise, timesteps)
         noisy = noisy.contiguous(memory_format=torch.channels_last)
         target = scheduler.get_velocity(latents, noise, timesteps)
