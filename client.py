@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import struct
 import sys
 import time
@@ -250,7 +251,8 @@ class GrpcTransport:
             code = str(error.status()).removeprefix("StatusCode.")
             # gRPC says UNAVAILABLE for a busy server and for none at all.
             if code == "UNAVAILABLE" and not self._is_alive():
-                reason = error.message().rpartition(": ")[2].rstrip("]")
+                said = re.search(r"Connection \w+|Socket closed", error.message())
+                reason = said.group() if said else "no connection"
                 raise no_server(self.url, reason) from error
             if code == "DEADLINE_EXCEEDED":
                 raise TimeoutError(f"no answer from {self.url} in time") from error

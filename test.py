@@ -174,9 +174,12 @@ def test_generate(stack: Stack) -> None:
     assert base64.b64decode(json.loads(answer)["image_base64"]) == stack.draw(STAR, seed=7)[0]
 
 
+ASKED = {ENSEMBLE: ["seed_used"], "text_encoder": ["deadline"]}
+
+
 def test_a_client_may_ask_for_some_outputs_only(stack: Stack) -> None:
     with stack.client() as client:
-        for model, names in {"stable_diffusion": ["unet_ms"], "text_encoder": ["deadline"]}.items():
+        for model, names in ASKED.items():
             outputs = [triton_grpc.InferRequestedOutput(name) for name in names]
             inputs = tensors(triton_grpc, prompt=["a red circle"])
             for _ in range(20):  # to drop an output once broke Triton's stub, now and then
@@ -209,6 +212,7 @@ def test_each_stage_alone(stack: Stack) -> None:
     ("options", "message"),
     [
         ({"prompt": []}, "prompt: got 0 prompts, expected 1 to 16"),
+        ({"prompt": ["a"] * 300}, "prompt: got 300 prompts, expected 1 to 16"),
         ({"prompt": ["a"] * 17}, "prompt: got 17 prompts, expected 1 to 16"),
         ({"prompt": [""]}, "prompt: got an empty prompt at position 0"),
         ({"prompt": [b"\xff"]}, "prompt: got bytes that break at 0, expected UTF-8"),

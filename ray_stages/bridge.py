@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+import traceback
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -89,6 +90,7 @@ class Bridge:
 
     async def _admit(self, call: Call) -> StageResult:
         """Sheds at once what is too much, but never a picture that has been denoised."""
+        stage_request = PARSERS[self.stage](call.tensors, self.card, self.settings)
         if not call.accepted_before and self._draining():
             raise errors.Draining(f"{self.stage}: the server is stopping and takes no new work")
         limit, pictures = self.settings.max_in_flight, call.pictures
@@ -100,7 +102,6 @@ class Bridge:
             )
         self._count(pictures)
         try:
-            stage_request = PARSERS[self.stage](call.tensors, self.card, self.settings)
             self._log("request", call.id, shapes=call.shapes)
             attempts = self._attempts(call, stage_request)
             return await asyncio.wait_for(attempts, call.remaining)
@@ -140,6 +141,7 @@ class Bridge:
 
     def _response(self, call: Call, result: StageResult) -> Any:
         outputs = {
+            **call.tensors,
             **result.outputs,
             "request_id": np.array([call.id.encode()], np.object_),
             "deadline": np.array([call.deadline], np.float64),
@@ -157,7 +159,7 @@ class Bridge:
         )
         # Only what is asked for: Triton's stub drops the rest without holding Python's lock, and
         # with Python 3.12 that ends the process.
-        tensors = [pb_utils.Tensor(name, outputs[name]) for name in call.outputs]
+        tensors = [pb_utils.Tensor(name, outputs[name]) for name in call.outputs if name in outputs]
         return pb_utils.InferenceResponse(output_tensors=tensors)
 
     def _failure(self, call_id: str, error: Exception) -> Any:
@@ -168,8 +170,8 @@ class Bridge:
         return pb_utils.TritonError(str(told), getattr(pb_utils.TritonError, told.code))
 
     def _told(self, call_id: str, error: Exception) -> errors.RelayError:
-        if isinstance(error, exceptions.RayTaskError) and error.cause is not None:
-            error = error.cause
+        cause = getattr(error, "cause", None)
+        error = cause if isinstance(cause, errors.RelayError) else error
         if isinstance(error, errors.RelayError):
             return error
         if isinstance(error, BackPressureError):
@@ -177,8 +179,8 @@ class Bridge:
         if isinstance(error, REPLICA_GONE):
             attempts = self.settings.attempts
             return errors.StageUnavailable(f"{self.stage}: no replica left in {attempts} attempts")
-        self._log("bug", call_id, error=type(error).__name__, level="error")
-        pb_utils.Logger.log_error(f"request_id={call_id} {error}")
+        trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        pb_utils.Logger.log_error(f"stage={self.stage} event=bug request_id={call_id}\n{trace}")
         return errors.StageFailed(f"{self.stage} failed; its log knows request {call_id}")
 
     def _log(self, event: str, call_id: str | None = None, **facts: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 import uuid
@@ -31,11 +32,11 @@ class Call:
         tensors = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
         now = time.time()
         timeout = request.timeout() / 1e6 or max_seconds  # 0 microseconds where there is none
-        deadline = now + min(timeout, max_seconds)
+        given = float(tensors["deadline"][0]) if "deadline" in tensors else now + timeout
         told = [str(item, "utf-8", "replace") for item in tensors.get("request_id", ())]
         return cls(
             id=_printable(told[0] if told else request.request_id()) or uuid.uuid4().hex,
-            deadline=float(tensors["deadline"][0]) if "deadline" in tensors else deadline,
+            deadline=now + max_seconds if math.isnan(given) else min(given, now + max_seconds),
             tensors=tensors,
             outputs=request.requested_output_names(),
             accepted_before="deadline" in tensors,

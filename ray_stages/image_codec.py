@@ -53,7 +53,8 @@ def encode_png(pixels: Array, parameters: dict[str, str], model: str) -> bytes:
     """pixels: uint8 [height, width, 3]."""
     info = PngInfo()
     height, width = pixels.shape[:2]
-    info.add_text("parameters", parameters_text(parameters, width, height, model))
+    text = parameters_text(parameters, width, height, model)
+    info.add_text("parameters", text.replace("\0", ""))  # PNG knows no NUL in a text
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "png", pnginfo=info)
     return file.getvalue()

@@ -10,7 +10,6 @@ import os
 import shutil
 import signal
 import sys
-import tempfile
 import threading
 from typing import Any
 
@@ -45,12 +44,10 @@ def start_ray(settings: Settings, temp_dir: str) -> None:
 
 
 def undeploy(settings: Settings) -> None:
-    """Of a Ray that was there before, only what is ours ends."""
+    """Of a Ray that was there before, only what is ours ends; a private one ends as a whole."""
     if settings.ray_address:
         for stage in STAGES:
             serve.delete(stage)
-    else:
-        serve.shutdown()
 
 
 def watch(stopped: threading.Event) -> None:
@@ -74,11 +71,10 @@ def _reason(application: Any) -> str:
     return str((raised or lines or [""])[-1])
 
 
-def main() -> None:
+def main(folder: str) -> None:
+    """folder: ours alone, for what Ray writes; removed in the end."""
     settings = Settings.from_env()
     stopped = threading.Event()
-    # Ray opens its own folder to all users of the machine; the one around it is closed.
-    folder = tempfile.mkdtemp(prefix="relay-")
     try:
         start_ray(settings, f"{folder}/ray")
         for signum in (signal.SIGTERM, signal.SIGINT):
@@ -111,4 +107,4 @@ if __name__ == "__main__":
     PROTOCOL = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     sys.stdout = sys.stderr
-    main()
+    main(sys.argv[1])

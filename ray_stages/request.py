@@ -23,6 +23,7 @@ Array = npt.NDArray[Any]
 Tensors = Mapping[str, Array]
 
 MIN_SIZE = 64
+MAX_TOKENS = 1024
 MAX_SEED = 2**63 - 1
 ENCODINGS = ("raw", "base64")
 
@@ -36,11 +37,10 @@ class TextRequest:
 
     @classmethod
     def parse(cls, tensors: Tensors, card: ModelCard, settings: Settings) -> TextRequest:
-        prompts = _texts("prompt", tensors["prompt"], settings)
-        if not 1 <= len(prompts) <= settings.max_prompts:
-            raise InvalidRequest(
-                "prompt", f"{len(prompts)} prompts", f"1 to {settings.max_prompts}"
-            )
+        given = tensors.get("prompt", _NO_TEXT[:0])
+        if not 1 <= given.size <= settings.max_prompts:
+            raise InvalidRequest("prompt", f"{given.size} prompts", f"1 to {settings.max_prompts}")
+        prompts = _texts("prompt", given, settings)
         for i, prompt in enumerate(prompts):
             if not prompt.strip():
                 raise InvalidRequest("prompt", f"an empty prompt at position {i}", "some text")
@@ -200,8 +200,9 @@ def _seeds(tensor: Array | None, n: int) -> list[int]:
 
 
 def _embeddings(field: str, tensor: Array, card: ModelCard) -> Array:
-    if tensor.ndim != 3 or tensor.shape[1] < 1 or tensor.shape[2] != card.embed_dim:
-        raise InvalidRequest(field, f"shape {list(tensor.shape)}", f"[n, tokens, {card.embed_dim}]")
+    if not 1 <= tensor.shape[1] <= MAX_TOKENS or tensor.shape[2] != card.embed_dim:
+        expected = f"[n, 1 to {MAX_TOKENS} tokens, {card.embed_dim}]"
+        raise InvalidRequest(field, f"shape {list(tensor.shape)}", expected)
     _check_finite(field, tensor)
     return tensor
 
@@ -223,16 +224,17 @@ def _check_finite(field: str, tensor: Array) -> None:
         raise InvalidRequest(field, "a value that is not finite", "finite numbers")
 
 
+def _given(tensors: Tensors, fields: tuple[str, ...]) -> dict[str, Array]:
+    return {field: tensors[field] for field in fields if field in tensors and tensors[field].size}
+
+
 def _parameters(tensors: Tensors, i: int, settings: Settings) -> dict[str, str]:
     """Those of the generation parameters that came along, for picture i."""
     parameters = {}
-    for field in ("prompt", "negative_prompt", "scheduler"):
-        if field in tensors:
-            texts = _texts(field, tensors[field], settings)
-            parameters[field] = texts[min(i, len(texts) - 1)]
-    for field in ("seed", "steps", "guidance_scale"):
-        if field in tensors:
-            values = tensors[field].reshape(-1)
-            value = values[min(i, len(values) - 1)]
-            parameters[field] = f"{value:g}" if field == "guidance_scale" else str(value)
+    for field, values in _given(tensors, ("prompt", "negative_prompt", "scheduler")).items():
+        texts = _texts(field, values, settings)
+        parameters[field] = texts[min(i, len(texts) - 1)]
+    for field, values in _given(tensors, ("seed", "steps", "guidance_scale")).items():
+        value = values.reshape(-1)[min(i, values.size - 1)]
+        parameters[field] = f"{value:g}" if field == "guidance_scale" else str(value)
     return parameters

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import secrets
 import subprocess
@@ -20,6 +21,8 @@ from ray_stages.children import start_child, stop_child
 from ray_stages.ports import Ports
 from ray_stages.settings import ROOT, Settings
 
+# It has been drained before, or has a dead stub and cannot drain.
+EXIT_SECONDS = 5
 IN_FLIGHT = "latent_relay_in_flight{"
 # Between two stages a request is in flight in neither, for a moment.
 IDLE_LOOKS = 3
@@ -97,8 +100,8 @@ class TritonServer:
     drain_file: Path
     log: IO[bytes]
     process: subprocess.Popen[bytes] | None = None
-    # Tells this server's shared memory from that of others on the machine.
-    shm_prefix: str = field(default_factory=lambda: f"latent_relay_{secrets.token_hex(4)}")
+    # Tells this server and its shared memory from others on the machine.
+    name: str = field(default_factory=lambda: f"latent_relay_{secrets.token_hex(4)}")
 
     @property
     def expected_stubs(self) -> int:
@@ -126,6 +129,7 @@ class TritonServer:
         # Behind a key that nobody is told, so that no client shares memory or changes models.
         guarded = f"shared-memory,model-repository,trace,logging:closed={secrets.token_hex(16)}"
         return [
+            f"--id={self.name}",
             f"--model-repository={MODELS}",
             f"--backend-directory={server.backends}",
             "--disable-auto-complete-config",
@@ -139,8 +143,8 @@ class TritonServer:
             "--allow-gpu-metrics=false",
             f"--http-restricted-api={guarded}",
             f"--grpc-restricted-protocol={guarded}",
-            f"--exit-timeout-secs={settings.drain_seconds}",
-            f"--backend-config=python,shm-region-prefix-name={self.shm_prefix}",
+            f"--exit-timeout-secs={EXIT_SECONDS}",
+            f"--backend-config=python,shm-region-prefix-name={self.name}",
             f"--backend-config=python,stub-timeout-seconds={settings.start_seconds}",
         ]
 
@@ -167,6 +171,17 @@ class TritonServer:
             f"{missing} of {self.expected_stubs} Triton stubs have ended" if missing > 0 else None
         )
 
+    def ready(self) -> bool:
+        """Whether this server answers, and not another one that has its port."""
+        base = f"http://{self.settings.host}:{self.ports.http}/v2"
+        try:
+            with urllib.request.urlopen(f"{base}/health/ready", timeout=2) as answer:
+                healthy = answer.status == 200
+            with urllib.request.urlopen(base, timeout=2) as answer:
+                return healthy and bool(json.loads(answer.read())["name"] == self.name)
+        except (OSError, ValueError):
+            return False
+
     def drain(self) -> None:
         """Refuses new work; returns when the old is answered, or DRAIN_SECONDS are over.
 
@@ -187,7 +202,7 @@ class TritonServer:
         stop_child(self.process, grace)
         for stub in psutil.wait_procs(stubs, timeout=2)[1]:
             stub.kill()
-        for segment in Path("/dev/shm").glob(f"{self.shm_prefix}*"):
+        for segment in Path("/dev/shm").glob(f"{self.name}*"):
             segment.unlink(missing_ok=True)
         self.process = None
 

@@ -101,11 +101,23 @@ def test_a_request_without_an_id_gets_one_and_a_strange_one_is_made_printable() 
     assert strange.values()["request_id"].tolist() == [b"a_b_c_d"]
 
 
-def test_no_request_waits_for_ever() -> None:
-    bridge = TextBridge(replica, max_seconds=60)
+@pytest.mark.parametrize("forged", [None, np.nan, np.inf, 1e308])
+def test_no_request_waits_for_ever(forged: float | None) -> None:
+    told = {} if forged is None else {"deadline": np.array([forged])}
     for timeout_us in (0, 10**12):
-        (response,) = ask(bridge, prompt(timeout_us=timeout_us))
+        request = Request({"prompt": text("a"), **told}, timeout_us=timeout_us)
+        (response,) = ask(TextBridge(replica, max_seconds=60), request)
         assert 0 < response.values()["deadline"][0] - time.time() <= 60
+
+
+def test_what_can_never_be_drawn_is_invalid_and_not_merely_too_much() -> None:
+    (response,) = ask(TextBridge(replica, max_in_flight=2), prompt(*"abcdefghijklmnopqrstuvwxyz"))
+    assert response.error.code == "INVALID_ARG"
+
+
+def test_an_output_with_the_name_of_an_input_passes_it_on() -> None:
+    (response,) = ask(TextBridge(replica), prompt("a star", outputs=("prompt",)))
+    assert response.values()["prompt"].tolist() == [b"a star"]
 
 
 def test_id_and_deadline_of_an_earlier_stage_win() -> None:

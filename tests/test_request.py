@@ -53,6 +53,7 @@ NAN = np.full((1, 77, 32), np.nan, np.float32)
 
 REFUSED: list[tuple[Callable[..., Any], dict[str, Any], str]] = [
     (TextRequest.parse, {"prompt": texts()}, "prompt: got 0 prompts, expected 1 to 16"),
+    (TextRequest.parse, {}, "prompt: got 0 prompts, expected 1 to 16"),
     (TextRequest.parse, {"prompt": texts("")}, "prompt: got an empty prompt at position 0"),
     (TextRequest.parse, {"prompt": texts("a", " \n")}, "prompt: got an empty prompt at position 1"),
     (
@@ -93,7 +94,7 @@ REFUSED: list[tuple[Callable[..., Any], dict[str, Any], str]] = [
     (
         DenoiseRequest.parse,
         {"prompt_embeds": np.zeros((1, 77, 31), np.float32)},
-        r"prompt_embeds: got shape \[1, 77, 31\], expected \[n, tokens, 32\]",
+        r"prompt_embeds: got shape \[1, 77, 31\], expected \[n, 1 to 1024 tokens, 32\]",
     ),
     (
         DenoiseRequest.parse,
@@ -157,6 +158,11 @@ def test_every_scheduler_on_offer_is_taken() -> None:
 def test_guidance_at_one_needs_no_negative_prompt() -> None:
     tensors = {"prompt_embeds": np.zeros((1, 77, 32), np.float32), "guidance_scale": floats(1)}
     assert not DenoiseRequest.parse(tensors, CARD, SETTINGS).guided
+
+
+def test_empty_parameters_are_none() -> None:
+    request = DecodeRequest.parse(latents(prompt=texts(), seed=ints()), CARD, SETTINGS)
+    assert request.parameters == [{}]
 
 
 def test_parameters_for_the_png_are_those_of_each_picture() -> None:
