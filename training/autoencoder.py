@@ -33,7 +33,7 @@ from training.common import (
     to_images,
     to_tensor,
 )
-from training.world import IMAGE_SIZE, draw, sample_scene
+from training.world import GRID, IMAGE_SIZE, JITTER, draw, sample_scene
 
 KL_WEIGHT = 3e-4
 SAVE_EVERY_SECONDS = 60
@@ -76,7 +76,7 @@ def initialise(model: AutoencoderKL) -> None:
 
 def sample_crop(rng: random.Random, crop: int) -> Image.Image:
     """A picture, cut to a square that most likely holds an edge of an object."""
-    scene = sample_scene(rng)
+    scene = sample_scene(rng, jitter=rng.choice((0.0, JITTER)))
     image = draw(scene)
     if rng.random() < ODD_COLOURS:
         image = Image.merge("RGB", rng.sample(image.split(), 3))
@@ -88,7 +88,7 @@ def sample_crop(rng: random.Random, crop: int) -> Image.Image:
     corner = []
     for middle in (item.x, item.y):
         start = middle + rng.uniform(-1, 1) * item.radius - crop / 2
-        corner.append(round(min(max(start, 0), IMAGE_SIZE - crop)))
+        corner.append(GRID * round(min(max(start, 0), IMAGE_SIZE - crop) / GRID))
     left, top = corner
     return image.crop((left, top, left + crop, top + crop))
 

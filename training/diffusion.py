@@ -36,7 +36,7 @@ from training.common import (
 from training.world import IMAGE_SIZE, Scene, caption, draw, sample_scene
 
 CAPTION_DROPOUT = 0.1
-TIMESTEP_BEND = 0.6
+COMPLETE_CAPTIONS = 0.6
 TEXT_WIDTH = 128
 LATENT_SIZE = IMAGE_SIZE // 8
 SAVE_EVERY_SECONDS = 120
@@ -102,7 +102,9 @@ class LatentPool:
     def batch(self, count: int) -> tuple[torch.Tensor, list[str]]:
         chosen = [self.rng.randrange(len(self.scenes)) for _ in range(count)]
         captions = [
-            "" if self.rng.random() < CAPTION_DROPOUT else caption(self.scenes[index], self.rng)
+            ""
+            if self.rng.random() < CAPTION_DROPOUT
+            else caption(self.scenes[index], self.rng, self.rng.random() < COMPLETE_CAPTIONS)
             for index in chosen
         ]
         return torch.stack([self.latents[index] for index in chosen]), captions
@@ -236,7 +238,7 @@ def train(
         noise = torch.randn_like(latents)
         # Spread evenly over the batch, then bent towards noise, where what is seen is decided.
         positions = (torch.arange(args.batch) + torch.rand(args.batch)) / args.batch
-        timesteps = (1000 * positions**TIMESTEP_BEND).long().clamp(max=999).to(device)
+        timesteps = (1000 * positions**args.bend).long().clamp(max=999).to(device)
         noisy = scheduler.add_noise(latents, noise, timesteps)
         noisy = noisy.contiguous(memory_format=torch.channels_last)
         target = scheduler.get_velocity(latents, noise, timesteps)
@@ -274,6 +276,9 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=90.0)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--fresh", type=int, default=4, help="new scenes a step")
+    parser.add_argument(
+        "--bend", type=float, default=0.6, help="below 1 leans to noisy timesteps, 1 is even"
+    )
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--workers", type=int, default=1, help="processes, each with --threads")
     parser.add_argument("--threads", type=int, default=1)

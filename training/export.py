@@ -27,6 +27,12 @@ def export(vae: Path, painter: Path | None, output: Path) -> int:
         parts = Painter(text_encoder, UNet2DConditionModel.from_pretrained(painter / "unet"))
     pipeline = build_pipeline(parts, AutoencoderKL.from_pretrained(vae), tokenizer)
     pipeline.to(dtype=torch.float16).save_pretrained(output)
+    for part in output.glob("*/config.json"):
+        settings = json.loads(part.read_text())
+        settings.pop("_name_or_path", None)  # a path of the machine that trained it
+        part.write_text(json.dumps(settings, indent=2) + "\n")
+    for weights in output.glob("*/*.safetensors"):
+        weights.chmod(0o644)
     config = output / "generation_config.json"
     if not config.exists():
         config.write_text(json.dumps(GENERATION_CONFIG, indent=2) + "\n")

@@ -39,6 +39,7 @@ COLUMNS = ("left", "centre", "right")
 RELATIONS: tuple[Relation, ...] = ("above", "below", "left of", "right of")
 MARGIN = 4.0
 JITTER = 3.0
+GRID = 8  # the autoencoder's factor: shapes on the grid look the same wherever they are
 GAP = 12.0
 
 SHAPE_WORDS: dict[str, tuple[str, ...]] = {
@@ -86,20 +87,23 @@ class Scene:
 
 def place_offset(radius: float) -> float:
     """How far from the middle the outer rows and columns lie for an object of this radius."""
-    return IMAGE_SIZE / 2 - max(26.0, radius + MARGIN)
+    return float((IMAGE_SIZE / 2 - radius - MARGIN) // GRID * GRID)
 
 
-def sample_scene(rng: random.Random, two_objects: float = 0.35) -> Scene:
-    """A random scene, with two objects in the given share of cases."""
+def sample_scene(rng: random.Random, two_objects: float = 0.35, jitter: float = 0.0) -> Scene:
+    """A random scene, with two objects in the given share of cases.
+
+    Objects stand on a grid, shifted by up to `jitter` pixels.
+    """
     background = rng.choice(list(PALETTE))
     if rng.random() < two_objects:
-        return _sample_pair(rng, background)
+        return _sample_pair(rng, background, jitter)
     row, column = (1, 1) if rng.random() < 0.35 else (rng.randrange(3), rng.randrange(3))
     shape, colour, size = _sample_looks(rng, background)
-    radius = RADII[size] * rng.uniform(0.95, 1.05)
+    radius = RADII[size]
     offset = place_offset(radius)
-    x = IMAGE_SIZE / 2 + (column - 1) * offset + rng.uniform(-JITTER, JITTER)
-    y = IMAGE_SIZE / 2 + (row - 1) * offset + rng.uniform(-JITTER, JITTER)
+    x = IMAGE_SIZE / 2 + (column - 1) * offset + rng.uniform(-jitter, jitter)
+    y = IMAGE_SIZE / 2 + (row - 1) * offset + rng.uniform(-jitter, jitter)
     return Scene(background, (Object(shape, colour, size, x, y, radius),), (row, column))
 
 
@@ -152,10 +156,10 @@ def _sample_looks(rng: random.Random, background: str) -> tuple[str, str, str]:
     return rng.choice(SHAPES), colour, rng.choice(list(RADII))
 
 
-def _sample_pair(rng: random.Random, background: str) -> Scene:
+def _sample_pair(rng: random.Random, background: str, jitter: float) -> Scene:
     while True:
         looks = [_sample_looks(rng, background) for _ in range(2)]
-        radii = [RADII[size] * rng.uniform(0.95, 1.05) for _, _, size in looks]
+        radii = [RADII[size] for _, _, size in looks]
         if 2 * sum(radii) + GAP <= IMAGE_SIZE - 2 * MARGIN:
             break
     relation = rng.choice(RELATIONS)
@@ -165,7 +169,8 @@ def _sample_pair(rng: random.Random, background: str) -> Scene:
         along = [-value for value in along]
     objects = []
     for (shape, colour, size), radius, shift in zip(looks, radii, along, strict=True):
-        across = rng.uniform(-2, 2)
+        across = rng.uniform(-jitter, jitter)
+        shift = GRID * round(shift / GRID) + across
         dx, dy = (across, shift) if relation in ("above", "below") else (shift, across)
         x, y = IMAGE_SIZE / 2 + dx, IMAGE_SIZE / 2 + dy
         objects.append(Object(shape, colour, size, x, y, radius))
