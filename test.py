@@ -483,7 +483,8 @@ def test_sigterm_drains_and_leaves_nothing_behind(stack: Stack) -> None:
     everything = stack.processes()
     (ray_folder,) = {
         argument.removeprefix("--temp-dir=").removesuffix("/ray")
-        for argument in stack.processes("raylet/raylet")[0].cmdline()
+        for process in everything
+        for argument in process.cmdline()
         if argument.startswith("--temp-dir=")
     }
     (option,) = [o for o in stack.processes("tritonserver")[0].cmdline() if "shm-region" in o]
