@@ -14,6 +14,7 @@ stopped when it is started again.
 import argparse
 import random
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -101,13 +102,29 @@ class LatentPool:
 
     def batch(self, count: int) -> tuple[torch.Tensor, list[str]]:
         chosen = [self.rng.randrange(len(self.scenes)) for _ in range(count)]
-        captions = [
-            ""
-            if self.rng.random() < CAPTION_DROPOUT
-            else caption(self.scenes[index], self.rng, self.rng.random() < COMPLETE_CAPTIONS)
-            for index in chosen
-        ]
+        captions = [self._caption(self.scenes[index]) for index in chosen]
         return torch.stack([self.latents[index] for index in chosen]), captions
+
+    def close_ups(self, count: int) -> tuple[torch.Tensor, list[str]]:
+        """Single objects cut out to half the width, so that most of the loss is their shape."""
+        latents: list[torch.Tensor] = []
+        captions: list[str] = []
+        while len(latents) < count:
+            index = self.rng.randrange(len(self.scenes))
+            scene, half = self.scenes[index], LATENT_SIZE // 4
+            item = scene.objects[0]
+            top, left = int(item.y) // 8 - half, int(item.x) // 8 - half
+            inside = 0 <= min(top, left) and max(top, left) <= 2 * half
+            if scene.relation is None and inside and item.radius <= 8 * half:
+                window = slice(top, top + 2 * half), slice(left, left + 2 * half)
+                latents.append(self.latents[index][:, window[0], window[1]])
+                captions.append(self._caption(replace(scene, place=(1, 1))))
+        return torch.stack(latents), captions
+
+    def _caption(self, scene: Scene) -> str:
+        if self.rng.random() < CAPTION_DROPOUT:
+            return ""
+        return caption(scene, self.rng, self.rng.random() < COMPLETE_CAPTIONS)
 
 
 def build_painter(tokenizer: CLIPTokenizer) -> Painter:
@@ -202,6 +219,7 @@ def train(
         step, elapsed = state["step"], state["elapsed"]
         average.updates = step
     seed = args.seed + 1000 * rank + step
+    random.seed(seed)
     torch.manual_seed(seed)
     pool = LatentPool(vae, random.Random(seed))
     for _ in range(16):
@@ -231,13 +249,17 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = clock.learning_rate(args.learning_rate)
         pool.add(args.fresh)
-        latents, captions = pool.batch(args.batch)
+        if random.random() < args.close_ups:
+            latents, captions = pool.close_ups(4 * args.batch)
+        else:
+            latents, captions = pool.batch(args.batch)
         tokens = tokenizer(
             captions, padding="max_length", truncation=True, return_tensors="pt"
         ).input_ids.to(device)
         noise = torch.randn_like(latents)
         # Spread evenly over the batch, then bent towards noise, where what is seen is decided.
-        positions = (torch.arange(args.batch) + torch.rand(args.batch)) / args.batch
+        count = len(latents)
+        positions = (torch.arange(count) + torch.rand(count)) / count
         timesteps = (1000 * positions**args.bend).long().clamp(max=999).to(device)
         noisy = scheduler.add_noise(latents, noise, timesteps)
         noisy = noisy.contiguous(memory_format=torch.channels_last)
@@ -278,6 +300,9 @@ def main() -> None:
     parser.add_argument("--fresh", type=int, default=4, help="new scenes a step")
     parser.add_argument(
         "--bend", type=float, default=0.6, help="below 1 leans to noisy timesteps, 1 is even"
+    )
+    parser.add_argument(
+        "--close-ups", type=float, default=0.4, help="share of the steps that see one object, near"
     )
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--workers", type=int, default=1, help="processes, each with --threads")
