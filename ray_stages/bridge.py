@@ -7,11 +7,16 @@ at once, and an event loop in a thread of its own answers each by itself, when i
 from __future__ import annotations
 
 import asyncio
+import secrets
 import threading
 import time
 import traceback
+import uuid
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import numpy as np
 import ray
@@ -22,9 +27,14 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 
 from ray_stages import errors
 from ray_stages.call import Call
+from ray_stages.cancellation import CancellableCalls
 from ray_stages.metrics import StageMetrics
 from ray_stages.request import DecodeRequest, DenoiseRequest, StageResult, TextRequest
 from ray_stages.settings import Settings
+from ray_stages.turns import Turns
+
+FINAL = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
+HUNG_UP_SECONDS = 0.1
 
 PARSERS: dict[str, Any] = {
     "text_encoder": TextRequest.parse,
@@ -41,8 +51,27 @@ REPLICA_GONE = (
 )
 
 
+@dataclass
+class Reply:
+    """Where the responses to a request go.
+
+    turn: waits until the earlier ones of its stream are out; step: the latest that was sent.
+    """
+
+    sender: Any
+    turn: Callable[[], Awaitable[None]]
+    sent: int = 0
+    step: int = 0
+    stream: int = field(default_factory=lambda: secrets.randbits(62))
+
+    async def send(self, response: Any, final: bool = True) -> None:
+        await self.turn()
+        self.sender.send(response, flags=FINAL if final else 0)
+        self.sent += 1
+
+
 class Bridge:
-    """Base of every `TritonPythonModel`."""
+    """Base of every `TritonPythonModel`; two models may share a stage."""
 
     stage: ClassVar[str]
 
@@ -50,14 +79,17 @@ class Bridge:
         """Triton counts the model as ready when this returns: when a replica has answered."""
         begin = time.monotonic()
         self.settings = Settings.from_env()
-        self.metrics = StageMetrics(self.stage)
+        self.model = args["model_name"]
+        self.metrics = StageMetrics(self.model)
         self.in_flight = 0
+        self.calls = CancellableCalls()
+        self.turns = Turns()
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever, name="bridge", daemon=True)
         self.thread.start()
         connecting = asyncio.run_coroutine_threadsafe(self._connect(), self.loop)
         connecting.result(self.settings.start_seconds)
-        self._log("connected", model=self.card.name, seconds=f"{time.monotonic() - begin:.2f}")
+        self._log("connected", seconds=f"{time.monotonic() - begin:.2f}")
 
     def execute(self, requests: list[Any]) -> list[None]:
         for request in requests:
@@ -71,44 +103,66 @@ class Bridge:
         ray.shutdown()
 
     async def _connect(self) -> None:
-        # Not on the main thread: there, Ray would take over SIGTERM, and Triton could not drain.
-        ray.init(address=self.settings.ray_address, namespace="latent-relay", log_to_driver=False)
+        await self._join_ray()
         self.handle: Any = serve.get_deployment_handle(self.stage, app_name=self.stage)
         self.card = await self.handle.card.remote()
 
+    async def _join_ray(self) -> None:
+        # Not on the main thread: there, Ray would take over SIGTERM, and Triton could not drain.
+        ray.init(address=self.settings.ray_address, namespace="latent-relay", log_to_driver=False)
+        self.obeying = asyncio.create_task(self.calls.obey(uuid.uuid4().hex))
+
     async def _answer(self, request: Any) -> None:
-        """Whatever happens, the request gets one response."""
+        """Whatever happens, the request gets a final response."""
         sender = request.get_response_sender()
         call_id = "unread"
         try:
             call = Call.of(request, self.settings.max_seconds)
             call_id = call.id
-            response = self._response(call, await self._admit(call))
-        except Exception as error:
+            async with self.turns.turn(*call.sequence) as mine:
+                answering = asyncio.create_task(self._handle(call, Reply(sender, mine)))
+                await self._until_hung_up(answering, sender, call)
+        except (Exception, asyncio.CancelledError) as error:
             response = pb_utils.InferenceResponse(error=self._failure(call_id, error))
-        sender.send(response, flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+            sender.send(response, flags=FINAL)
 
-    async def _admit(self, call: Call) -> StageResult:
-        """Sheds at once what is too much, but never a picture that has been denoised."""
+    async def _until_hung_up(self, answering: asyncio.Task[None], sender: Any, call: Call) -> None:
+        """Triton says so only to a model that its client called directly, not to an ensemble's."""
+        while not call.accepted_before:
+            done, _ = await asyncio.wait({answering}, timeout=HUNG_UP_SECONDS)
+            if done:
+                break
+            if sender.is_cancelled():
+                answering.cancel()
+        await answering
+
+    async def _handle(self, call: Call, reply: Reply) -> None:
         stage_request = PARSERS[self.stage](call.tensors, self.card, self.settings)
+        with self.calls.call(call.id, call.accepted_before), self._admitted(call):
+            self._log("request", call.id, shapes=call.shapes)
+            try:
+                attempts = self._attempts(call, stage_request, reply)
+                await asyncio.wait_for(attempts, call.remaining)
+            except asyncio.TimeoutError:
+                raise errors.DeadlineExceeded(
+                    f"{self.model}: the deadline of request {call.id} has passed"
+                ) from None
+
+    @contextmanager
+    def _admitted(self, call: Call) -> Iterator[None]:
+        """Sheds at once what is too much, but never a picture that has been denoised."""
         if not call.accepted_before and self._draining():
-            raise errors.Draining(f"{self.stage}: the server is stopping and takes no new work")
+            raise errors.Draining(f"{self.model}: the server is stopping and takes no new work")
         limit, pictures = self.settings.max_in_flight, call.pictures
         denoised = call.accepted_before and self.stage == "vae_decoder"
         if self.in_flight + pictures > limit and not denoised:
             raise errors.Overloaded(
-                f"{self.stage}: {pictures} more on {self.in_flight} pictures in flight, "
+                f"{self.model}: {pictures} more on {self.in_flight} pictures in flight, "
                 f"the limit is {limit}"
             )
         self._count(pictures)
         try:
-            self._log("request", call.id, shapes=call.shapes)
-            attempts = self._attempts(call, stage_request)
-            return await asyncio.wait_for(attempts, call.remaining)
-        except asyncio.TimeoutError:
-            raise errors.DeadlineExceeded(
-                f"{self.stage}: the deadline of request {call.id} has passed"
-            ) from None
+            yield
         finally:
             self._count(-pictures)
 
@@ -120,7 +174,7 @@ class Bridge:
         self.in_flight += pictures
         self.metrics.in_flight(self.in_flight)
 
-    async def _attempts(self, call: Call, stage_request: Any) -> StageResult:
+    async def _attempts(self, call: Call, stage_request: Any, reply: Reply) -> None:
         """Safe to repeat: a request carries its seeds, so another replica draws the same."""
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception_type(REPLICA_GONE),
@@ -129,15 +183,17 @@ class Bridge:
             before_sleep=lambda state: self._log("retry", call.id, attempt=state.attempt_number),
             reraise=True,
         )
-        return cast(StageResult, await retrying(self._attempt, call, stage_request))
+        await retrying(self._attempt, call, stage_request, reply)
 
-    async def _attempt(self, call: Call, stage_request: Any) -> Any:
-        response: Any = self.handle.remote(call.id, stage_request)
+    async def _attempt(self, call: Call, stage_request: Any, reply: Reply) -> None:
+        response: Any = self.handle.remote(call.ticket, stage_request)
         try:
-            return await response
+            result: StageResult = await response
         except asyncio.CancelledError:
             response.cancel()
             raise
+        await reply.send(self._response(call, result))
+        self._answered(call, result)
 
     def _response(self, call: Call, result: StageResult) -> Any:
         outputs = {
@@ -147,6 +203,12 @@ class Bridge:
             "deadline": np.array([call.deadline], np.float64),
             "elapsed_ms": np.array([result.queue_ms, result.compute_ms], np.float32),
         }
+        # Only what is asked for: Triton's stub drops the rest without holding Python's lock, and
+        # with Python 3.12 that ends the process.
+        tensors = [pb_utils.Tensor(name, outputs[name]) for name in call.outputs if name in outputs]
+        return pb_utils.InferenceResponse(output_tensors=tensors)
+
+    def _answered(self, call: Call, result: StageResult) -> None:
         seconds = time.time() - call.arrived
         self.metrics.answered(seconds)
         self._log(
@@ -157,37 +219,35 @@ class Bridge:
             compute_ms=f"{result.compute_ms:.1f}",
             bytes=sum(map(_size, result.outputs.values())),
         )
-        # Only what is asked for: Triton's stub drops the rest without holding Python's lock, and
-        # with Python 3.12 that ends the process.
-        tensors = [pb_utils.Tensor(name, outputs[name]) for name in call.outputs if name in outputs]
-        return pb_utils.InferenceResponse(output_tensors=tensors)
 
-    def _failure(self, call_id: str, error: Exception) -> Any:
+    def _failure(self, call_id: str, error: BaseException) -> Any:
         """The client is told what concerns it; what is a bug goes into the log."""
         told = self._told(call_id, error)
         self.metrics.failed(told.kind)
         self._log("failure", call_id, kind=told.kind, code=told.code)
         return pb_utils.TritonError(str(told), getattr(pb_utils.TritonError, told.code))
 
-    def _told(self, call_id: str, error: Exception) -> errors.RelayError:
+    def _told(self, call_id: str, error: BaseException) -> errors.RelayError:
+        if isinstance(error, asyncio.CancelledError):
+            return errors.RequestCancelled(f"{self.model}: request {call_id} was cancelled")
         cause = getattr(error, "cause", None)
         error = cause if isinstance(cause, errors.RelayError) else error
         if isinstance(error, errors.RelayError):
             return error
         if isinstance(error, BackPressureError):
-            return errors.Overloaded(f"{self.stage}: every replica's queue is full")
+            return errors.Overloaded(f"{self.model}: every replica's queue is full")
         if isinstance(error, REPLICA_GONE):
             attempts = self.settings.attempts
-            return errors.StageUnavailable(f"{self.stage}: no replica left in {attempts} attempts")
+            return errors.StageUnavailable(f"{self.model}: no replica left in {attempts} attempts")
         trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-        pb_utils.Logger.log_error(f"stage={self.stage} event=bug request_id={call_id}\n{trace}")
-        return errors.StageFailed(f"{self.stage} failed; its log knows request {call_id}")
+        pb_utils.Logger.log_error(f"stage={self.model} event=bug request_id={call_id}\n{trace}")
+        return errors.StageFailed(f"{self.model} failed; its log knows request {call_id}")
 
     def _log(self, event: str, call_id: str | None = None, **facts: object) -> None:
         if call_id:
             facts = {"request_id": call_id, **facts}
         line = " ".join(f"{key}={value}" for key, value in facts.items())
-        pb_utils.Logger.log_info(f"stage={self.stage} event={event} {line}")
+        pb_utils.Logger.log_info(f"stage={self.model} event={event} {line}")
 
 
 def _size(tensor: Any) -> int:

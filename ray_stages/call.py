@@ -9,7 +9,12 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from ray_stages.request import Tensors
+from ray_stages.errors import InvalidRequest
+from ray_stages.fields import Tensors
+from ray_stages.request import Ticket
+
+PER_PICTURE = ("prompt", "prompt_embeds", "latents")
+MOST_IN_STREAM = 1024
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ class Call:
         given = float(tensors["deadline"][0]) if "deadline" in tensors else now + timeout
         told = [str(item, "utf-8", "replace") for item in tensors.get("request_id", ())]
         return cls(
-            id=_printable(told[0] if told else request.request_id()) or uuid.uuid4().hex,
+            id=printable(told[0] if told else request.request_id()) or uuid.uuid4().hex,
             deadline=now + max_seconds if math.isnan(given) else min(given, now + max_seconds),
             tensors=tensors,
             outputs=request.requested_output_names(),
@@ -49,9 +54,25 @@ class Call:
         return self.deadline - time.time()
 
     @property
+    def ticket(self) -> Ticket:
+        return Ticket(self.id, self.deadline)
+
+    @property
+    def sequence(self) -> tuple[int, int, bool]:
+        """Which stream, which number in it, whether the last; else a stream of its own."""
+        if "sequence" not in self.tensors:
+            return id(self), 0, True
+        stream, number, last = (int(value) for value in self.tensors["sequence"])
+        if not 0 <= number < MOST_IN_STREAM:
+            raise InvalidRequest("sequence", number, f"0 to {MOST_IN_STREAM - 1}")
+        return stream, number, bool(last)
+
+    @property
     def pictures(self) -> int:
         """What the request counts for, before anything is known to be right about it."""
-        return max((len(tensor) for tensor in self.tensors.values() if tensor.ndim), default=1) or 1
+        return max(
+            (len(self.tensors[name]) for name in PER_PICTURE if name in self.tensors), default=1
+        )
 
     @property
     def shapes(self) -> str:
@@ -59,6 +80,6 @@ class Call:
         return ",".join(f"{name}:{shape}" for name, shape in shapes.items())
 
 
-def _printable(name: str) -> str:
+def printable(name: str) -> str:
     """A client's request id goes into log lines, so it may not break them."""
     return re.sub(r"[^\w.:/-]", "_", name)[:64]

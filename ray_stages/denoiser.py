@@ -16,36 +16,50 @@ import torch
 from ray_stages import guidance, schedulers
 from ray_stages.checkpoint import Checkpoint
 from ray_stages.errors import InvalidRequest
-from ray_stages.request import DenoiseRequest
+from ray_stages.estimate import Mixture
+from ray_stages.fields import Array
+from ray_stages.request import DenoiseRequest, Guidance
 
 
 @dataclass
 class Denoising:
     """One picture in the making.
 
-    latents: [1, channels, h, w]; embeds: [rows, tokens, dim], the unconditional row first.
+    latents: [1, channels, h, w]; embeds: [rows, tokens, dim], the unconditional row first;
+    preview: the latest estimate of the final latents; dumped: latents after every so many steps.
     """
 
     latents: torch.Tensor
     embeds: torch.Tensor
-    guidance_scale: float
+    guidance: Guidance
     scheduler: Any
     timesteps: list[torch.Tensor]
     step_options: dict[str, Any]
     timestep_cond: torch.Tensor | None = None
-    step: int = field(default=0)
+    preview_every: int = 0
+    dump_every: int = 0
+    step: int = 0
+    preview: torch.Tensor | None = None
+    dumped: list[Array] = field(default_factory=list)
 
     @property
     def size(self) -> tuple[int, int]:
         return self.latents.shape[-2], self.latents.shape[-1]
 
     @property
+    def steps(self) -> int:
+        """Calls of the UNet; some schedulers make more than they were asked for."""
+        return len(self.timesteps)
+
+    @property
     def rows(self) -> int:
-        return len(self.embeds)
+        """Of the next step: guidance, where it works, needs the unconditional row too."""
+        guided = len(self.embeds) == 2 and self.guidance.guides(self.step, self.steps)
+        return 2 if guided else 1
 
     @property
     def done(self) -> bool:
-        return self.step >= len(self.timesteps)
+        return self.step >= self.steps
 
 
 class Denoiser:
@@ -67,13 +81,31 @@ class Denoiser:
         distilled = self.unet.config.time_cond_proj_dim is not None
         return Denoising(
             latents=noise * scheduler.init_noise_sigma,
-            embeds=self._embeds(request, i, guided=request.guided and not distilled),
-            guidance_scale=request.guidance_scale,
+            embeds=self._embeds(request, i, guided=request.guidance.scale > 1 and not distilled),
+            guidance=request.guidance,
             scheduler=scheduler,
             timesteps=list(scheduler.timesteps),
             step_options={"generator": generator} if "generator" in takes else {},
-            timestep_cond=self._guidance_embedding(request.guidance_scale) if distilled else None,
+            timestep_cond=self._guidance_embedding(request.guidance.scale) if distilled else None,
+            preview_every=request.preview_every,
+            dump_every=request.dump_latents_every,
         )
+
+    @torch.inference_mode()
+    def compute(self, rows: int, height: int, width: int) -> None:
+        """One UNet call on nothing, to warm up and to measure; sizes in pixels."""
+        config = self.unet.config
+        sample = torch.zeros(rows, config.in_channels, height // self.factor, width // self.factor)
+        embeds = torch.zeros(rows, 77, config.cross_attention_dim)
+        dim = config.time_cond_proj_dim
+        self.unet(
+            sample.to(self.device, self.dtype),
+            torch.zeros(rows, device=self.device),
+            encoder_hidden_states=embeds.to(self.device, self.dtype),
+            timestep_cond=torch.zeros(rows, dim).to(self.device, self.dtype) if dim else None,
+        )
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
 
     @torch.inference_mode()
     def predict(self, batch: Sequence[Denoising]) -> list[torch.Tensor]:
@@ -90,8 +122,8 @@ class Denoiser:
         conditions = [p.timestep_cond for p in batch if p.timestep_cond is not None]
         predictions = self.unet(
             torch.cat(samples),
-            torch.cat(times),
-            encoder_hidden_states=torch.cat([picture.embeds for picture in batch]),
+            torch.cat(times).to(self.device),
+            encoder_hidden_states=torch.cat([p.embeds[-p.rows :] for p in batch]),
             timestep_cond=torch.cat(conditions) if conditions else None,
             return_dict=False,
         )[0]
@@ -100,21 +132,23 @@ class Denoiser:
     @torch.inference_mode()
     def advance(self, picture: Denoising, prediction: torch.Tensor) -> None:
         """Guidance, then one step of the picture's own scheduler."""
-        if picture.rows == 2:
-            prediction = guidance.classifier_free(prediction, picture.guidance_scale)
+        t = picture.timesteps[picture.step]
+        mixture = Mixture(picture.scheduler, picture.latents, t)
+        if len(prediction) == 2:
+            prediction = guidance.combine(prediction, picture.guidance, mixture)
+        if _is_due(picture.preview_every, picture.step + 1):
+            picture.preview = mixture.original(prediction)
         picture.latents = picture.scheduler.step(
-            prediction,
-            picture.timesteps[picture.step],
-            picture.latents,
-            return_dict=False,
-            **picture.step_options,
+            prediction, t, picture.latents, return_dict=False, **picture.step_options
         )[0]
         picture.step += 1
+        if _is_due(picture.dump_every, picture.step):
+            picture.dumped.append(picture.latents[0].float().cpu().numpy())
 
     def _scheduler(self, request: DenoiseRequest) -> Any:
         scheduler = schedulers.create(request.scheduler, self.scheduler_config)
         try:
-            scheduler.set_timesteps(request.steps, device=self.device)
+            scheduler.set_timesteps(request.steps)
         except (ValueError, IndexError) as error:  # LCM, for one, knows at most 50 steps
             limit = f"a number that scheduler {request.scheduler} takes ({error})"
             raise InvalidRequest("steps", request.steps, limit) from error
@@ -135,3 +169,7 @@ class Denoiser:
         scale = torch.tensor([guidance_scale - 1.0])
         embedding: Any = Pipeline.get_guidance_scale_embedding(None, scale, embedding_dim=dim)
         return torch.as_tensor(embedding, device=self.device, dtype=self.dtype)
+
+
+def _is_due(every: int, step: int) -> bool:
+    return every > 0 and step % every == 0

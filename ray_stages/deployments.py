@@ -10,7 +10,9 @@ import asyncio
 import base64
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -18,13 +20,23 @@ import ray
 from ray import serve
 from ray.serve.schema import LoggingConfig
 
+from ray_stages.fields import Array
 from ray_stages.model_card import ModelCard
-from ray_stages.request import Array, DecodeRequest, DenoiseRequest, StageResult, TextRequest
+from ray_stages.request import (
+    DecodeRequest,
+    DenoiseRequest,
+    Guidance,
+    StageResult,
+    TextRequest,
+    Ticket,
+)
 from ray_stages.settings import STAGES, Settings
 
 if TYPE_CHECKING:
     from ray_stages.denoiser import Denoiser
+    from ray_stages.engine import Job
     from ray_stages.image_codec import ImageDecoder
+    from ray_stages.latents_dump import LatentsDump
 
 log = logging.getLogger("ray.serve")
 T = TypeVar("T")
@@ -70,14 +82,20 @@ class Stage:
         return stage
 
     def result(
-        self, request_id: str, outputs: dict[str, Array], times: tuple[float, float, float]
+        self,
+        ticket: Ticket,
+        outputs: dict[str, Array],
+        times: tuple[float, float, float],
+        final: bool = True,
     ) -> StageResult:
         """times: when the request arrived, when its computing began, when it ended."""
         arrived, began, ended = times
         result = StageResult(outputs, 1000 * (began - arrived), 1000 * (ended - began))
+        if not final:
+            return result
         self.log(
             "computed",
-            request_id=request_id,
+            request_id=ticket.id,
             shapes=",".join(f"{name}:{'x'.join(map(str, t.shape))}" for name, t in outputs.items()),
             queue_ms=f"{result.queue_ms:.1f}",
             compute_ms=f"{result.compute_ms:.1f}",
@@ -98,14 +116,14 @@ class TextEncoding(Stage):
 
         super().__init__(settings)
         self.encoder = self.set_up(
-            lambda: TextEncoder(self.checkpoint),
+            lambda: TextEncoder(self.checkpoint, settings.text_encoder_cache_mb * 1024**2),
             lambda encoder: encoder.warm_up(),
         )
 
-    async def __call__(self, request_id: str, request: TextRequest) -> StageResult:
+    async def __call__(self, ticket: Ticket, request: TextRequest) -> StageResult:
         arrived = time.monotonic()
         outputs, began, ended = await self.encode(request)
-        return self.result(request_id, outputs, (arrived, began, ended))
+        return self.result(ticket, outputs, (arrived, began, ended))
 
     @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=0)
     async def encode(self, requests: list[TextRequest]) -> list[tuple[Any, float, float]]:
@@ -125,39 +143,82 @@ class Denoising(Stage):
 
         super().__init__(settings)
         denoiser = self.set_up(lambda: Denoiser(self.checkpoint), self._warm_up)
-        self.engine = Engine(denoiser, settings.unet_max_rows)
+        self.engine = Engine(
+            denoiser, self._row_limit(denoiser), settings.unet_max_queue, settings.aging_seconds
+        )
+        self.dump = self._latents_dump()
 
     def _warm_up(self, denoiser: Denoiser) -> None:
         card = self.card()
         embeds = np.zeros((1, 77, card.embed_dim), np.float32)
         size = (card.height, card.width)
-        request = DenoiseRequest(embeds, embeds, [0], card.steps, 2.0, *size, card.scheduler)
+        request = DenoiseRequest(
+            embeds, embeds, [0], card.steps, Guidance(2), *size, card.scheduler
+        )
         picture = denoiser.start(request, 0)
         denoiser.advance(picture, denoiser.predict([picture])[0])
+
+    def _row_limit(self, denoiser: Denoiser) -> int:
+        if self.settings.unet_max_rows:
+            return self.settings.unet_max_rows
+        from ray_stages import row_limit
+
+        card = self.card()
+        limit = row_limit.measure(lambda rows: denoiser.compute(rows, card.height, card.width))
+        self.log("row_limit", rows=limit)
+        return limit
+
+    def _latents_dump(self) -> LatentsDump | None:
+        if not self.settings.latents_dir:
+            return None
+        from ray_stages.latents_dump import LatentsDump
+
+        max_bytes = self.settings.latents_max_mb * 1024**2
+        return LatentsDump(Path(self.settings.latents_dir), max_bytes)
 
     def check_health(self) -> None:
         if not self.engine.alive:
             raise RuntimeError("the denoising loop has ended")
 
-    async def __call__(self, request_id: str, request: DenoiseRequest) -> StageResult:
-        """Jobs of a call that is cancelled, or one of whose pictures failed, leave the loop."""
+    async def __call__(self, ticket: Ticket, request: DenoiseRequest) -> StageResult:
+        request = replace(request, preview_every=0)
+        return [result async for result in self.stream(ticket, request)][-1]
+
+    async def stream(self, ticket: Ticket, request: DenoiseRequest) -> AsyncIterator[StageResult]:
+        """The estimate of the final latents at each preview, and at last those themselves."""
+        from ray_stages.previews import Previews
+
         arrived = time.monotonic()
-        jobs = await asyncio.to_thread(self.engine.submit, request)
-        try:
-            latents = await asyncio.gather(*(asyncio.wrap_future(job.latents) for job in jobs))
-        except BaseException:
-            for job in jobs:
-                job.latents.cancel()
-            raise
-        outputs: dict[str, Array] = {
-            "latents": np.stack(latents),
-            "seed": np.array(request.seeds, np.int64),
-            "steps": np.array([request.steps], np.int32),
-            "guidance_scale": np.array([request.guidance_scale], np.float32),
-            "scheduler": np.array([request.scheduler.encode()], np.object_),
-        }
-        began, ended = min(job.started for job in jobs), max(job.finished for job in jobs)
-        return self.result(request_id, outputs, (arrived, began, ended))
+        previews = Previews()
+        jobs = await asyncio.to_thread(self.engine.submit, request, ticket.deadline, previews.watch)
+        async for step, latents in previews.until_done(jobs):
+            final = step == jobs[0].picture.steps
+            outputs = _outputs(request, jobs, step, latents)
+            times = arrived, min(job.started for job in jobs), time.monotonic()
+            yield self.result(ticket, outputs, times, final)
+        if self.dump and request.dump_latents_every:
+            dumped, every = outputs["intermediate_latents"], request.dump_latents_every
+            by_step = {every * (i + 1): dumped[:, i] for i in range(dumped.shape[1])}
+            self.dump.write(ticket.id, by_step)
+
+
+def _outputs(
+    request: DenoiseRequest, jobs: list[Job], step: int, latents: Array
+) -> dict[str, Array]:
+    steps = jobs[0].picture.steps
+    dumped = [np.stack(job.picture.dumped) for job in jobs if job.picture.dumped and step == steps]
+    none = np.zeros((len(jobs), 0, *latents.shape[1:]), np.float32)
+    return {
+        "latents": latents,
+        "intermediate_latents": np.stack(dumped) if dumped else none,
+        "seed": np.array(request.seeds, np.int64),
+        "steps": np.array([request.steps], np.int32),
+        "guidance_scale": np.array([request.guidance.scale], np.float32),
+        "scheduler": np.array([request.scheduler.encode()], np.object_),
+        "step": np.array([step], np.int32),
+        "step_count": np.array([steps], np.int32),
+        "is_final": np.array([step == steps]),
+    }
 
 
 @serve.deployment(name="vae_decoder")
@@ -176,14 +237,14 @@ class Decoding(Stage):
         latents = np.zeros((1, card.latent_channels, height, width), np.float32)
         decoder.decode([DecodeRequest(latents, [{}])])
 
-    async def __call__(self, request_id: str, request: DecodeRequest) -> StageResult:
+    async def __call__(self, ticket: Ticket, request: DecodeRequest) -> StageResult:
         arrived = time.monotonic()
         files, began, ended = await self.decode(request)
         outputs: dict[str, Array] = {
             "image": np.array(files if request.encoding == "raw" else [], np.object_),
             "image_base64": np.array([base64.b64encode(file) for file in files], np.object_),
         }
-        return self.result(request_id, outputs, (arrived, began, ended))
+        return self.result(ticket, outputs, (arrived, began, ended))
 
     @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=0)
     async def decode(self, requests: list[DecodeRequest]) -> list[tuple[Any, float, float]]:

@@ -8,25 +8,34 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
 
 import torch
 
 from ray_stages.denoiser import Denoiser, Denoising
-from ray_stages.request import Array, DenoiseRequest
+from ray_stages.errors import DeadlineExceeded, Overloaded
+from ray_stages.fields import Array
+from ray_stages.request import DenoiseRequest
 from ray_stages.step_scheduler import StepScheduler
 
+Watcher = Callable[["Job"], None]
 
-@dataclass
+
+@dataclass(eq=False)
 class Job:
     """A picture on its way through the loop; cancel `latents` and it leaves before its next step.
 
-    latents: resolves to float32 [channels, h, w]. Times are `time.monotonic` seconds.
+    latents: resolves to float32 [channels, h, w]; rank: the lowest goes first; deadline: in Unix
+    seconds; watcher: called by the loop after each step with a new preview, so it must be quick.
+    Times are `time.monotonic` seconds.
     """
 
     picture: Denoising
+    rank: float
+    deadline: float
+    watcher: Watcher | None = None
     latents: Future[Array] = field(default_factory=Future)
     submitted: float = field(default_factory=time.monotonic)
     started: float = 0.0
@@ -48,10 +57,14 @@ class Job:
         with _unless_cancelled():
             self.latents.set_exception(error)
 
-    def finish(self) -> None:
-        self.finished = time.monotonic()
-        with _unless_cancelled():
-            self.latents.set_result(self.picture.latents[0].float().cpu().numpy())
+    def stepped(self) -> None:
+        if self.picture.done:
+            self.finished = time.monotonic()
+            with _unless_cancelled():
+                self.latents.set_result(self.picture.latents[0].float().cpu().numpy())
+        elif self.watcher and self.picture.preview is not None:
+            self.watcher(self)
+            self.picture.preview = None
 
 
 def _unless_cancelled() -> contextlib.suppress:
@@ -60,8 +73,20 @@ def _unless_cancelled() -> contextlib.suppress:
 
 
 class Engine:
-    def __init__(self, denoiser: Denoiser, max_rows: int) -> None:
+    """max_rows: of one UNet call; max_pictures: waiting or in work, beyond it Overloaded is raised;
+    aging_seconds: waiting so long counts as much as one step of priority.
+    """
+
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        max_rows: int,
+        max_pictures: int = 256,
+        aging_seconds: float = 10.0,
+    ) -> None:
         self.denoiser = denoiser
+        self.max_pictures = max_pictures
+        self.aging_seconds = aging_seconds
         self._scheduler: StepScheduler[Job] = StepScheduler(max_rows)
         self._arrived = threading.Condition()
         self._closed = False
@@ -72,11 +97,26 @@ class Engine:
     def alive(self) -> bool:
         return self._thread.is_alive()
 
-    def submit(self, request: DenoiseRequest) -> list[Job]:
+    @property
+    def max_rows(self) -> int:
+        return self._scheduler.max_rows
+
+    def submit(
+        self,
+        request: DenoiseRequest,
+        deadline: float = float("inf"),
+        watcher: Watcher | None = None,
+    ) -> list[Job]:
         """Safe from any thread; makes one job a picture."""
+        # Whoever came `aging_seconds` earlier ranks with those one priority more urgent.
+        rank = time.monotonic() + request.priority * self.aging_seconds
         n = len(request.seeds)
-        jobs = [Job(self.denoiser.start(request, i)) for i in range(n)]
         with self._arrived:
+            self._check_room(n)
+        pictures = [self.denoiser.start(request, i) for i in range(n)]
+        jobs = [Job(picture, rank, deadline, watcher) for picture in pictures]
+        with self._arrived:
+            self._check_room(n)
             for job in jobs:
                 self._scheduler.add(job)
             self._arrived.notify()
@@ -88,17 +128,31 @@ class Engine:
             self._arrived.notify()
         self._thread.join()
 
+    def _check_room(self, n: int) -> None:
+        there = len(self._scheduler)
+        if there + n > self.max_pictures:
+            limit = f"the limit of a replica is {self.max_pictures}"
+            raise Overloaded(f"unet: {n} more on {there} pictures in the denoising loop, {limit}")
+
     def _run(self) -> None:
         while batch := self._next_batch():
-            active = [job for job in batch if not job.done]
-            self._step(active)
-            with self._arrived:
-                self._scheduler.put_back(active)
+            self._step(batch)
 
     def _next_batch(self) -> list[Job]:
         with self._arrived:
-            self._arrived.wait_for(lambda: self._closed or len(self._scheduler))
-            return [] if self._closed else self._scheduler.next_batch()
+            while not self._closed:
+                self._drop_late()
+                if batch := self._scheduler.next_batch():
+                    return batch
+                self._arrived.wait()
+            return []
+
+    def _drop_late(self) -> None:
+        now = time.time()
+        for job in self._scheduler:
+            if now > job.deadline:
+                done = f"{job.picture.step} of {job.picture.steps} steps"
+                job.fail(DeadlineExceeded(f"unet: the deadline has passed after {done}"))
 
     def _step(self, jobs: Sequence[Job]) -> None:
         now = time.monotonic()
@@ -109,19 +163,20 @@ class Engine:
                 if isinstance(prediction, Exception):
                     raise prediction
                 self.denoiser.advance(job.picture, prediction)
-                if job.picture.done:
-                    job.finish()
+                job.stepped()
             except Exception as error:
                 job.fail(error)
 
     def _predict(self, jobs: Sequence[Job]) -> list[torch.Tensor | Exception]:
         """One UNet call; where that fails (out of memory, a bad row), each half has its own try."""
-        if not jobs:
-            return []
         try:
             return list(self.denoiser.predict([job.picture for job in jobs]))
         except Exception as error:
             if len(jobs) == 1:
                 return [error]
+            out_of_memory = isinstance(error, torch.cuda.OutOfMemoryError)
         half = len(jobs) // 2
+        if out_of_memory:
+            torch.cuda.empty_cache()
+            self._scheduler.max_rows = sum(job.rows for job in jobs[:half])
         return self._predict(jobs[:half]) + self._predict(jobs[half:])

@@ -13,7 +13,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from ray_stages import schedulers
 from ray_stages.checkpoint import Checkpoint
-from ray_stages.request import Array, DecodeRequest
+from ray_stages.fields import Array
+from ray_stages.request import DecodeRequest
 
 
 class ImageDecoder:

@@ -7,25 +7,28 @@ No torch here: bridges import this.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
+from ray_stages import fields
 from ray_stages.errors import InvalidRequest
+from ray_stages.fields import Array, Tensors
 from ray_stages.model_card import ModelCard
 from ray_stages.schedulers import SCHEDULERS
 from ray_stages.settings import Settings
 
-Array = npt.NDArray[Any]
-Tensors = Mapping[str, Array]
-
 MIN_SIZE = 64
 MAX_TOKENS = 1024
 MAX_SEED = 2**63 - 1
-ENCODINGS = ("raw", "base64")
+MOST_URGENT, USUAL, LEAST_URGENT = 1, 5, 9
+ENCODINGS = ["raw", "base64"]
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """Which request it is, for logs, and until when it is wanted, in Unix seconds."""
+
+    id: str
+    deadline: float
 
 
 @dataclass(frozen=True)
@@ -37,65 +40,90 @@ class TextRequest:
 
     @classmethod
     def parse(cls, tensors: Tensors, card: ModelCard, settings: Settings) -> TextRequest:
-        given = tensors.get("prompt", _NO_TEXT[:0])
+        given = tensors.get("prompt", fields.NO_TEXT[:0])
         if not 1 <= given.size <= settings.max_prompts:
             raise InvalidRequest("prompt", f"{given.size} prompts", f"1 to {settings.max_prompts}")
-        prompts = _texts("prompt", given, settings)
+        prompts = fields.texts("prompt", given, settings.max_prompt_chars)
         for i, prompt in enumerate(prompts):
             if not prompt.strip():
                 raise InvalidRequest("prompt", f"an empty prompt at position {i}", "some text")
-        negative = _texts("negative_prompt", tensors.get("negative_prompt", _NO_TEXT), settings)
-        return cls(prompts, negative[0])
+        negative = tensors.get("negative_prompt", fields.NO_TEXT)
+        texts = fields.texts("negative_prompt", negative, settings.max_prompt_chars)
+        return cls(prompts, texts[0])
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """How the prompt pulls; see `guidance.py` for what each does.
+
+    scale: at 1 or below the unconditional row is not computed; start, end: the share of the steps
+    between which it works; rescale: 0 to 1, 0 is off; threshold: a quantile, 0 is off.
+    """
+
+    scale: float
+    start: float = 0.0
+    end: float = 1.0
+    rescale: float = 0.0
+    threshold: float = 0.0
+
+    def guides(self, step: int, steps: int) -> bool:
+        return self.scale > 1 and self.start <= step / steps < self.end
+
+    @classmethod
+    def parse(cls, tensors: Tensors, card: ModelCard, settings: Settings) -> Guidance:
+        most = settings.max_guidance_scale
+        start = fields.number(tensors, "guidance_start", 0.0, 0, 1)
+        return cls(
+            scale=fields.number(tensors, "guidance_scale", card.guidance_scale, 0, most),
+            start=start,
+            end=fields.number(tensors, "guidance_end", 1.0, start, 1),
+            rescale=fields.number(tensors, "guidance_rescale", 0.0, 0, 1),
+            threshold=fields.number(tensors, "dynamic_threshold", 0.0, 0, 1),
+        )
 
 
 @dataclass(frozen=True)
 class DenoiseRequest:
     """Embeddings to latents.
 
-    prompt_embeds: float32 [n, tokens, dim]; negative_prompt_embeds: the same, or one for all.
+    prompt_embeds: float32 [n, tokens, dim]; negative_prompt_embeds: the same, or one for all;
+    preview_every, dump_latents_every: in steps, 0 is never.
     """
 
     prompt_embeds: Array
     negative_prompt_embeds: Array | None
     seeds: list[int]
     steps: int
-    guidance_scale: float
+    guidance: Guidance
     height: int
     width: int
     scheduler: str
-
-    @property
-    def guided(self) -> bool:
-        """At 1 or below, guidance changes nothing, so its second row is not computed."""
-        return self.guidance_scale > 1
+    priority: int = USUAL
+    preview_every: int = 0
+    dump_latents_every: int = 0
 
     @classmethod
     def parse(cls, tensors: Tensors, card: ModelCard, settings: Settings) -> DenoiseRequest:
         embeds = _embeddings("prompt_embeds", tensors["prompt_embeds"], card)
-        n = len(embeds)
-        if not 1 <= n <= settings.max_prompts:
-            raise InvalidRequest("prompt_embeds", f"{n} rows", f"1 to {settings.max_prompts}")
-        steps = int(_scalar(tensors, "steps", card.steps))
-        if not 1 <= steps <= settings.max_steps:
-            raise InvalidRequest("steps", steps, f"1 to {settings.max_steps}")
-        guidance = float(_scalar(tensors, "guidance_scale", card.guidance_scale))
-        if not 0 <= guidance <= settings.max_guidance_scale:
-            raise InvalidRequest(
-                "guidance_scale", guidance, f"0 to {settings.max_guidance_scale:g}"
-            )
+        n = fields.rows("prompt_embeds", embeds, settings.max_prompts)
+        most = settings.max_steps
         request = cls(
             prompt_embeds=embeds,
             negative_prompt_embeds=_negative_embeddings(tensors, embeds, card),
             seeds=_seeds(tensors.get("seed"), n),
-            steps=steps,
-            guidance_scale=guidance,
+            steps=fields.integer(tensors, "steps", card.steps, 1, most),
+            guidance=Guidance.parse(tensors, card, settings),
             height=_size(tensors, "height", card.height, card),
             width=_size(tensors, "width", card.width, card),
             scheduler=_scheduler(tensors, card),
+            priority=fields.integer(tensors, "priority", USUAL, MOST_URGENT, LEAST_URGENT),
+            preview_every=fields.integer(tensors, "preview_every", 1, 1, most),
+            dump_latents_every=fields.integer(tensors, "dump_latents_every", 0, 0, most),
         )
-        if request.guided and request.negative_prompt_embeds is None:
+        scale = request.guidance.scale
+        if scale > 1 and request.negative_prompt_embeds is None:
             raise InvalidRequest(
-                "negative_prompt_embeds", "none", f"given at guidance_scale {guidance:g}"
+                "negative_prompt_embeds", "none", f"given at guidance_scale {scale:g}"
             )
         return request
 
@@ -115,21 +143,17 @@ class DecodeRequest:
     @classmethod
     def parse(cls, tensors: Tensors, card: ModelCard, settings: Settings) -> DecodeRequest:
         latents = tensors["latents"]
-        n, channels, height, width = latents.shape
-        if not 1 <= n <= settings.max_prompts:
-            raise InvalidRequest("latents", f"{n} rows", f"1 to {settings.max_prompts}")
+        n = fields.rows("latents", latents, settings.max_prompts)
+        _, channels, height, width = latents.shape
         if channels != card.latent_channels:
             raise InvalidRequest("latents", f"{channels} channels", str(card.latent_channels))
         for side in (height, width):
             pixels = side * card.vae_scale_factor
             if not MIN_SIZE <= pixels <= card.max_size:
-                raise InvalidRequest(
-                    "latents", f"{pixels} pixels", f"{MIN_SIZE} to {card.max_size}"
-                )
-        _check_finite("latents", latents)
-        encoding = _text(_scalar(tensors, "encoding", "raw"))
-        if encoding not in ENCODINGS:
-            raise InvalidRequest("encoding", repr(encoding[:40]), f"one of {', '.join(ENCODINGS)}")
+                limit = f"{MIN_SIZE} to {card.max_size}"
+                raise InvalidRequest("latents", f"{pixels} pixels", limit)
+        fields.check_finite("latents", latents)
+        encoding = fields.choice(tensors, "encoding", "raw", ENCODINGS)
         return cls(latents, [_parameters(tensors, i, settings) for i in range(n)], encoding)
 
 
@@ -142,48 +166,18 @@ class StageResult:
     compute_ms: float
 
 
-_NO_TEXT: Array = np.array([b""], dtype=np.object_)
-
-
-def _texts(field: str, tensor: Array, settings: Settings) -> list[str]:
-    texts = []
-    for item in tensor.reshape(-1):
-        try:
-            text = item.decode("utf-8") if isinstance(item, bytes) else str(item)
-        except UnicodeDecodeError as error:
-            raise InvalidRequest(field, f"bytes that break at {error.start}", "UTF-8") from None
-        if len(text) > settings.max_prompt_chars:
-            raise InvalidRequest(
-                field, f"{len(text)} characters", f"at most {settings.max_prompt_chars}"
-            )
-        texts.append(text)
-    return texts
-
-
-def _scalar(tensors: Tensors, field: str, default: Any) -> Any:
-    return tensors[field].reshape(-1)[0] if field in tensors else default
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
-
-
 def _size(tensors: Tensors, field: str, default: int, card: ModelCard) -> int:
-    size = int(_scalar(tensors, field, default))
+    size = int(fields.first(tensors, field, default))
     multiple = card.vae_scale_factor
     if size % multiple or not MIN_SIZE <= size <= card.max_size:
-        raise InvalidRequest(
-            field, size, f"a multiple of {multiple} from {MIN_SIZE} to {card.max_size}"
-        )
+        limit = f"a multiple of {multiple} from {MIN_SIZE} to {card.max_size}"
+        raise InvalidRequest(field, size, limit)
     return size
 
 
 def _scheduler(tensors: Tensors, card: ModelCard) -> str:
-    name = _text(_scalar(tensors, "scheduler", card.scheduler))
-    if name != card.scheduler and name not in SCHEDULERS:
-        offered = sorted({*SCHEDULERS, card.scheduler})
-        raise InvalidRequest("scheduler", repr(name[:40]), f"one of {', '.join(offered)}")
-    return name
+    offered = sorted({*SCHEDULERS, card.scheduler})
+    return fields.choice(tensors, "scheduler", card.scheduler, offered)
 
 
 def _seeds(tensor: Array | None, n: int) -> list[int]:
@@ -203,7 +197,7 @@ def _embeddings(field: str, tensor: Array, card: ModelCard) -> Array:
     if not 1 <= tensor.shape[1] <= MAX_TOKENS or tensor.shape[2] != card.embed_dim:
         expected = f"[n, 1 to {MAX_TOKENS} tokens, {card.embed_dim}]"
         raise InvalidRequest(field, f"shape {list(tensor.shape)}", expected)
-    _check_finite(field, tensor)
+    fields.check_finite(field, tensor)
     return tensor
 
 
@@ -213,28 +207,23 @@ def _negative_embeddings(tensors: Tensors, embeds: Array, card: ModelCard) -> Ar
         return None
     negative = _embeddings(field, tensors[field], card)
     n, tokens, dim = embeds.shape
-    if negative.shape not in {(n, tokens, dim), (1, tokens, dim)}:
-        expected = f"{[n, tokens, dim]} or {[1, tokens, dim]}"
+    shapes = [[count, tokens, dim] for count in sorted({n, 1}, reverse=True)]
+    if list(negative.shape) not in shapes:
+        expected = " or ".join(map(str, shapes))
         raise InvalidRequest(field, f"shape {list(negative.shape)}", expected)
     return negative
 
 
-def _check_finite(field: str, tensor: Array) -> None:
-    if not np.isfinite(tensor).all():
-        raise InvalidRequest(field, "a value that is not finite", "finite numbers")
-
-
-def _given(tensors: Tensors, fields: tuple[str, ...]) -> dict[str, Array]:
-    return {field: tensors[field] for field in fields if field in tensors and tensors[field].size}
-
-
 def _parameters(tensors: Tensors, i: int, settings: Settings) -> dict[str, str]:
     """Those of the generation parameters that came along, for picture i."""
-    parameters = {}
-    for field, values in _given(tensors, ("prompt", "negative_prompt", "scheduler")).items():
-        texts = _texts(field, values, settings)
-        parameters[field] = texts[min(i, len(texts) - 1)]
-    for field, values in _given(tensors, ("seed", "steps", "guidance_scale")).items():
-        value = values.reshape(-1)[min(i, values.size - 1)]
-        parameters[field] = f"{value:g}" if field == "guidance_scale" else str(value)
+    given = {field: tensor for field, tensor in tensors.items() if tensor.size}
+    parameters: dict[str, str] = {}
+    for field in ("prompt", "negative_prompt", "scheduler"):
+        if field in given:
+            texts = fields.texts(field, given[field], settings.max_prompt_chars)
+            parameters[field] = texts[min(i, len(texts) - 1)]
+    for field in ("seed", "steps", "guidance_scale"):
+        if field in given:
+            value = given[field].reshape(-1)[min(i, given[field].size - 1)]
+            parameters[field] = f"{value:g}" if field == "guidance_scale" else str(value)
     return parameters

@@ -42,7 +42,8 @@ class Settings:
     """Each field is set by the environment variable of its name in capitals.
 
     A port 0 means any free one; threads 0 means an even share of the cores; a number of steps, a
-    guidance or a size of 0 or less means the model's own.
+    guidance or a size of 0 or less means the model's own; rows 0 are
+    what a measurement at warm-up finds best.
     """
 
     model: str = str(ROOT / "models" / "miniature-sd")
@@ -72,17 +73,22 @@ class Settings:
     attempts: int = 4
     drain_seconds: int = 30
     drain_file: str = ""
+    latents_dir: str = ""
+    latents_max_mb: int = 1024
     start_seconds: int = 600
 
     text_encoder_replicas: int = 1
     text_encoder_cpus: float = 0.5
     text_encoder_gpus: float = -1.0
     text_encoder_threads: int = 0
+    text_encoder_cache_mb: int = 64
     unet_replicas: int = 1
     unet_cpus: float = 1.0
     unet_gpus: float = -1.0
     unet_threads: int = 0
-    unet_max_rows: int = 32
+    unet_max_rows: int = 0
+    unet_max_queue: int = 256
+    aging_seconds: float = 10.0
     vae_decoder_replicas: int = 1
     vae_decoder_cpus: float = 0.5
     vae_decoder_gpus: float = -1.0
@@ -102,7 +108,7 @@ class Settings:
             except ValueError:
                 kind = hints[field.name].__name__
                 raise ValueError(f"{field.name.upper()}={text!r} is not of type {kind}") from None
-        for folder in ("cache_dir", "run_dir"):
+        for folder in ("cache_dir", "run_dir", "latents_dir"):
             if folder in given:
                 given[folder] = _absolute(given[folder])
         # A folder of that name comes before a Hugging Face id.

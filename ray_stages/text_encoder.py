@@ -6,41 +6,56 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from cachetools import LRUCache
 
 from ray_stages.checkpoint import Checkpoint
-from ray_stages.request import Array, TextRequest
+from ray_stages.fields import Array
+from ray_stages.request import TextRequest
 
 
 class TextEncoder:
-    def __init__(self, checkpoint: Checkpoint) -> None:
+    """Remembers what it encoded last, up to `cache_bytes`; an empty negative prompt is one of them.
+
+    Not for several threads at once.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, cache_bytes: int = 0) -> None:
         self.tokenizer = checkpoint.tokenizer()
         self.model = checkpoint.text_encoder()
         self.device = checkpoint.device
         self.uses_mask = bool(getattr(self.model.config, "use_attention_mask", False))
+        self.known: LRUCache[str, Array] = LRUCache(cache_bytes, lambda embeds: embeds.nbytes)
 
     def warm_up(self) -> None:
         self._embed([""])
 
     def encode(self, requests: Sequence[TextRequest]) -> list[dict[str, Array]]:
-        """Encodes the prompts of several requests in one forward pass, each distinct text once.
+        """Encodes the new prompts of several requests in one forward pass, each distinct text once.
 
         Returns for each request `prompt_embeds` float32 [n, tokens, dim] and
         `negative_prompt_embeds` float32 [1, tokens, dim].
         """
         texts = {text for r in requests for text in (*r.prompts, r.negative_prompt)}
-        row = {text: i for i, text in enumerate(sorted(texts))}
-        embeds = self._embed(list(row))
+        embeds = {text: self.known[text] for text in texts if text in self.known}
+        if new := sorted(texts - embeds.keys()):
+            embeds |= zip(new, self._embed(new), strict=True)
+        self._remember(embeds)
         return [
             {
-                "prompt_embeds": embeds[[row[prompt] for prompt in r.prompts]],
-                "negative_prompt_embeds": embeds[[row[r.negative_prompt]]],
+                "prompt_embeds": np.stack([embeds[prompt] for prompt in r.prompts]),
+                "negative_prompt_embeds": embeds[r.negative_prompt][None],
             }
             for r in requests
         ]
 
+    def _remember(self, embeds: dict[str, Array]) -> None:
+        for text, rows in embeds.items():
+            if rows.nbytes <= self.known.maxsize:
+                self.known[text] = rows
+
     @torch.inference_mode()
-    def _embed(self, texts: list[str]) -> Array:
-        """The text model's last hidden state, as diffusers takes it: [texts, tokens, dim]."""
+    def _embed(self, texts: list[str]) -> list[Array]:
+        """The text model's last hidden state, as diffusers takes it: [tokens, dim] for each."""
         tokens = self.tokenizer(
             texts,
             padding="max_length",
@@ -50,4 +65,4 @@ class TextEncoder:
         )
         mask = tokens.attention_mask.to(self.device) if self.uses_mask else None
         hidden = self.model(tokens.input_ids.to(self.device), attention_mask=mask)[0]
-        return np.ascontiguousarray(hidden.float().cpu().numpy())
+        return [one.copy() for one in hidden.float().cpu().numpy()]

@@ -47,11 +47,16 @@ class Sender:
     """Keeps what was sent; Triton allows one final response a request."""
 
     sent: list[InferenceResponse] = field(default_factory=list)
+    cancelled: bool = False
+    over: bool = False
 
     def send(self, response: InferenceResponse, flags: int) -> None:
-        assert flags == 1
-        assert not self.sent
+        assert not self.over
+        self.over = flags == 1
         self.sent.append(response)
+
+    def is_cancelled(self) -> bool:
+        return self.cancelled
 
 
 @dataclass

@@ -13,9 +13,11 @@ import pytest
 from ray.exceptions import ActorDiedError, RayTaskError
 from ray.serve.exceptions import BackPressureError
 
+from ray_stages.cancellation import CancellableCalls
 from ray_stages.errors import InvalidRequest, RelayError
-from ray_stages.request import StageResult, TextRequest
+from ray_stages.request import StageResult, TextRequest, Ticket
 from ray_stages.settings import Settings
+from ray_stages.turns import Turns
 from tests import fake_triton
 from tests.fake_triton import Request, text
 from tests.test_request import CARD
@@ -25,7 +27,7 @@ fake_triton.install()
 from ray_stages.bridge import Bridge  # noqa: E402
 from ray_stages.metrics import StageMetrics  # noqa: E402
 
-Replica = Callable[[str, TextRequest], Awaitable[StageResult]]
+Replica = Callable[[Ticket, TextRequest], Awaitable[StageResult]]
 EMBEDS = np.zeros((1, 77, 32), np.float32)
 
 
@@ -37,13 +39,13 @@ class Handle:
         self.calls: list[str] = []
         self.cancelled = 0
 
-    def remote(self, call_id: str, request: TextRequest) -> Any:
-        self.calls.append(call_id)
+    def remote(self, ticket: Ticket, request: TextRequest) -> Any:
+        self.calls.append(ticket.id)
         handle = self
 
         class Response:
             def __await__(self) -> Any:
-                return handle.replica(call_id, request).__await__()
+                return handle.replica(ticket, request).__await__()
 
             def cancel(self) -> None:
                 handle.cancelled += 1
@@ -56,13 +58,16 @@ class TextBridge(Bridge):
 
     def __init__(self, replica: Replica, **settings: Any) -> None:
         self.settings = Settings(**settings)
-        self.metrics = StageMetrics(self.stage)
+        self.model = self.stage
+        self.metrics = StageMetrics(self.model)
+        self.calls = CancellableCalls()
+        self.turns = Turns()
         self.in_flight = 0
         self.card = CARD
         self.handle = Handle(replica)
 
 
-async def replica(call_id: str, request: TextRequest) -> StageResult:
+async def replica(ticket: Ticket, request: TextRequest) -> StageResult:
     return StageResult({"prompt_embeds": EMBEDS}, 1.0, 2.0)
 
 
@@ -138,9 +143,9 @@ def test_a_refusal_reaches_no_replica_and_harms_nobody_else() -> None:
 
 
 def test_beyond_the_limit_requests_are_shed_at_once() -> None:
-    async def slow(call_id: str, request: TextRequest) -> StageResult:
+    async def slow(ticket: Ticket, request: TextRequest) -> StageResult:
         await asyncio.sleep(0.2)
-        return await replica(call_id, request)
+        return await replica(ticket, request)
 
     bridge = TextBridge(slow, max_in_flight=3)
     responses = ask(bridge, prompt("a", "b"), prompt("c", "d"), prompt("e"))
@@ -166,7 +171,7 @@ def test_while_it_drains_only_what_was_accepted_goes_on(tmp_path: Path) -> None:
 
 
 def test_the_deadline_cancels_the_call() -> None:
-    async def stuck(call_id: str, request: TextRequest) -> StageResult:
+    async def stuck(ticket: Ticket, request: TextRequest) -> StageResult:
         await asyncio.sleep(30)
         raise AssertionError
 
@@ -179,6 +184,71 @@ def test_the_deadline_cancels_the_call() -> None:
     assert bridge.handle.cancelled == 1
 
 
+def test_the_client_that_hangs_up_ends_the_call() -> None:
+    async def stuck(ticket: Ticket, request: TextRequest) -> StageResult:
+        await asyncio.sleep(30)
+        raise AssertionError
+
+    bridge = TextBridge(stuck)
+    request = prompt(id="gone")
+    request.sender.cancelled = True
+    (response,) = ask(bridge, request)
+    assert response.error.code == "CANCELLED"
+    assert "request gone was cancelled" in str(response.error)
+    assert (bridge.handle.cancelled, bridge.in_flight) == (1, 0)
+
+
+def test_a_request_is_cancelled_by_its_id_and_no_other() -> None:
+    async def slow(ticket: Ticket, request: TextRequest) -> StageResult:
+        await asyncio.sleep(0.2)
+        return await replica(ticket, request)
+
+    bridge = TextBridge(slow)
+    requests = [prompt(id="mine"), prompt(id="other")]
+
+    async def main() -> None:
+        answering = [asyncio.create_task(bridge._answer(request)) for request in requests]
+        await asyncio.sleep(0.05)
+        assert bridge.calls.cancel("mine")
+        await asyncio.gather(*answering)
+
+    asyncio.run(main())
+    mine, other = (request.sender.sent[0] for request in requests)
+    assert mine.error
+    assert mine.error.code == "CANCELLED"
+    assert other.error is None
+    assert bridge.handle.cancelled == 1
+    assert bridge.in_flight == 0
+
+
+def test_members_of_a_stream_are_answered_in_order_even_after_one_that_failed() -> None:
+    out: list[bytes] = []
+
+    async def uneven(ticket: Ticket, request: TextRequest) -> StageResult:
+        await asyncio.sleep(0.05 * (4 - int(request.prompts[0])))
+        return await replica(ticket, request)
+
+    class Noted(fake_triton.Sender):
+        def send(self, response: Any, flags: int) -> None:
+            super().send(response, flags)
+            out.extend(response.values().get("prompt", [b"refused"]))
+
+    bridge = TextBridge(uneven)
+    requests = [
+        Request(
+            {
+                "prompt": text("" if number == 1 else str(number)),
+                "sequence": np.array([7, number, number == 3]),
+            },
+            outputs=("prompt",),
+            sender=Noted(),
+        )
+        for number in range(4)
+    ]
+    ask(bridge, *requests)
+    assert out == [b"refused", b"0", b"2", b"3"]
+
+
 def test_a_deadline_that_has_passed_before_is_not_waited_for() -> None:
     told = {"prompt": text("a"), "deadline": np.array([time.time() - 1])}
     (response,) = ask(TextBridge(replica), Request(told))
@@ -188,11 +258,11 @@ def test_a_deadline_that_has_passed_before_is_not_waited_for() -> None:
 def dying(times: int) -> Replica:
     left = [times]
 
-    async def call(call_id: str, request: TextRequest) -> StageResult:
+    async def call(ticket: Ticket, request: TextRequest) -> StageResult:
         left[0] -= 1
         if left[0] >= 0:
             raise ActorDiedError
-        return await replica(call_id, request)
+        return await replica(ticket, request)
 
     return call
 
@@ -227,7 +297,7 @@ def test_retries_are_bounded() -> None:
 def test_errors_have_their_code_and_bugs_are_not_told(
     error: Exception, code: str, message: str
 ) -> None:
-    async def failing(call_id: str, request: TextRequest) -> StageResult:
+    async def failing(ticket: Ticket, request: TextRequest) -> StageResult:
         raise error
 
     bridge = TextBridge(failing)

@@ -12,7 +12,7 @@ import torch
 from ray_stages.checkpoint import Checkpoint
 from ray_stages.denoiser import Denoiser
 from ray_stages.errors import InvalidRequest
-from ray_stages.request import DenoiseRequest
+from ray_stages.request import DenoiseRequest, Guidance
 
 
 def request(**given: Any) -> DenoiseRequest:
@@ -20,7 +20,7 @@ def request(**given: Any) -> DenoiseRequest:
     wish: dict[str, Any] = {
         "seeds": [7],
         "steps": 2,
-        "guidance_scale": 3.0,
+        "guidance": Guidance(3.0),
         "height": 64,
         "width": 96,
         "scheduler": "ddim",
@@ -40,7 +40,7 @@ def test_noise_is_that_of_the_pictures_seed(load: Callable[[str], Checkpoint]) -
 def test_the_unconditional_half_is_skipped_where_it_does_nothing(
     guidance_scale: float, rows: int, load: Callable[[str], Checkpoint]
 ) -> None:
-    picture = Denoiser(load("sd15")).start(request(guidance_scale=guidance_scale), 0)
+    picture = Denoiser(load("sd15")).start(request(guidance=Guidance(guidance_scale)), 0)
     assert picture.rows == rows
     assert bool((picture.embeds[-1] == 1).all())
 

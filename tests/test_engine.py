@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ import torch
 
 from ray_stages.denoiser import Denoiser
 from ray_stages.engine import Engine, Job
+from ray_stages.errors import DeadlineExceeded, Overloaded
 from ray_stages.request import DenoiseRequest
 
 
@@ -22,6 +24,7 @@ class FakePicture:
     steps: int
     step: int = 0
     rows: int = 1
+    preview: torch.Tensor | None = None
     size: tuple[int, int] = (8, 8)
 
     @property
@@ -39,6 +42,7 @@ class FakeDenoiser:
 
     open: threading.Event = field(default_factory=threading.Event)
     broken: set[int] = field(default_factory=set)
+    memory: int = 1_000
     batches: list[list[int]] = field(default_factory=list)
     stepped: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
 
@@ -50,12 +54,15 @@ class FakeDenoiser:
         names = [picture.name for picture in batch]
         if self.broken.intersection(names):
             raise RuntimeError(f"broken: {names}")
+        if len(names) > self.memory:
+            raise torch.cuda.OutOfMemoryError("no more")
         self.batches.append(names)
         return names
 
     def advance(self, picture: FakePicture, prediction: int) -> None:
         assert prediction == picture.name
         picture.step += 1
+        picture.preview = torch.full((1, 1, 1, 1), float(picture.step))
         self.stepped.release()
 
 
@@ -66,16 +73,18 @@ def denoiser() -> FakeDenoiser:
 
 @pytest.fixture
 def engine(denoiser: FakeDenoiser) -> Iterator[Engine]:
-    engine = Engine(cast(Denoiser, denoiser), max_rows=8)
+    engine = Engine(cast(Denoiser, denoiser), max_rows=8, max_pictures=16)
     yield engine
     denoiser.open.set()
     engine.close()
     assert not engine.alive
 
 
-def submit(engine: Engine, *seeds: int, steps: int = 1) -> list[Job]:
-    request = type("Request", (), {"seeds": list(seeds), "steps": steps})
-    return engine.submit(cast(DenoiseRequest, request))
+def submit(
+    engine: Engine, *seeds: int, steps: int = 1, priority: int = 5, **options: Any
+) -> list[Job]:
+    wish = {"seeds": list(seeds), "steps": steps, "priority": priority}
+    return engine.submit(cast(DenoiseRequest, type("Request", (), wish)), **options)
 
 
 def result(job: Job) -> float:
@@ -118,3 +127,67 @@ def test_a_broken_picture_fails_alone(engine: Engine, denoiser: FakeDenoiser) ->
     with pytest.raises(RuntimeError, match=r"broken: \[3\]"):
         result(jobs[2])
     assert engine.alive
+
+
+def test_out_of_memory_lowers_the_limit_and_loses_nobody(
+    engine: Engine, denoiser: FakeDenoiser
+) -> None:
+    denoiser.memory = 3
+    jobs = submit(engine, *range(8), steps=2)
+    denoiser.open.set()
+    assert [result(job) for job in jobs] == list(range(8))
+    assert engine.max_rows <= 3
+    assert max(map(len, denoiser.batches)) <= 3
+
+
+def test_beyond_the_bound_it_is_refused_at_once_and_the_rest_goes_on(
+    engine: Engine, denoiser: FakeDenoiser
+) -> None:
+    accepted = submit(engine, *range(15), steps=2)
+    with pytest.raises(Overloaded, match=r"2 more on 15 pictures .* limit of a replica is 16"):
+        submit(engine, 15, 16)
+    denoiser.open.set()
+    assert [result(job) for job in accepted] == list(range(15))
+    assert result(*submit(engine, 17)) == 17
+
+
+def test_a_deadline_that_passes_is_told_and_the_picture_leaves(
+    engine: Engine, denoiser: FakeDenoiser
+) -> None:
+    (late,) = submit(engine, 1, steps=1_000_000, deadline=time.time() + 0.05)
+    (other,) = submit(engine, 2, steps=5)
+    time.sleep(0.1)
+    denoiser.open.set()
+    with pytest.raises(DeadlineExceeded, match=r"deadline has passed after . of 1000000 steps"):
+        result(late)
+    assert result(other) == 2
+
+
+def test_the_urgent_go_first_and_waiting_makes_urgent(denoiser: FakeDenoiser) -> None:
+    engine = Engine(cast(Denoiser, denoiser), max_rows=1, aging_seconds=0.05)
+    (running,) = submit(engine, 0)
+    (patient,) = submit(engine, 1, priority=5)
+    time.sleep(0.25)
+    (usual,) = submit(engine, 2, priority=5)
+    (urgent,) = submit(engine, 3, priority=1)
+    (other,) = submit(engine, 4, priority=1)
+    denoiser.open.set()
+    for job in (running, patient, usual, urgent, other):
+        result(job)
+    engine.close()
+    assert denoiser.batches == [[0], [1], [3], [4], [2]]
+
+
+def test_a_watcher_sees_each_preview_but_not_the_last_step(
+    engine: Engine, denoiser: FakeDenoiser
+) -> None:
+    seen: list[tuple[int, float]] = []
+
+    def watch(job: Job) -> None:
+        assert job.picture.preview is not None
+        seen.append((job.picture.step, float(job.picture.preview.item())))
+
+    (job,) = submit(engine, 1, steps=4, watcher=watch)
+    denoiser.open.set()
+    result(job)
+    assert seen == [(1, 1.0), (2, 2.0), (3, 3.0)]

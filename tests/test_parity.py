@@ -21,7 +21,7 @@ from ray_stages.checkpoint import Checkpoint
 from ray_stages.denoiser import Denoiser
 from ray_stages.engine import Engine
 from ray_stages.image_codec import ImageDecoder
-from ray_stages.request import DecodeRequest, DenoiseRequest, TextRequest
+from ray_stages.request import DecodeRequest, DenoiseRequest, Guidance, TextRequest
 from ray_stages.text_encoder import TextEncoder
 
 Pixels = npt.NDArray[np.uint8]
@@ -42,10 +42,11 @@ class Relay:
         texts = [TextRequest([wish["prompt"]], NEGATIVE) for wish in wishes]
         return [
             DenoiseRequest(
-                **embeds,
+                prompt_embeds=embeds["prompt_embeds"],
+                negative_prompt_embeds=embeds["negative_prompt_embeds"],
                 seeds=[wish["seed"]],
                 steps=wish["steps"],
-                guidance_scale=wish["guidance_scale"],
+                guidance=Guidance(wish["guidance_scale"], **wish.get("adjusted", {})),
                 height=wish.get("height", self.card.height),
                 width=wish.get("width", self.card.width),
                 scheduler=wish.get("scheduler", self.card.scheduler),
@@ -69,7 +70,7 @@ def pipeline_of(folder: Path, scheduler: str) -> Any:
     return pipeline
 
 
-def reference(pipeline: Any, wish: dict[str, Any]) -> Pixels:
+def reference(pipeline: Any, wish: dict[str, Any], **options: Any) -> Pixels:
     image = pipeline(
         wish["prompt"],
         negative_prompt=NEGATIVE,
@@ -78,6 +79,7 @@ def reference(pipeline: Any, wish: dict[str, Any]) -> Pixels:
         height=wish.get("height"),
         width=wish.get("width"),
         generator=torch.Generator("cpu").manual_seed(wish["seed"]),
+        **options,
     ).images[0]
     return np.asarray(image)
 
@@ -92,6 +94,18 @@ FAMILY_WISHES = {
     "sd21": {"steps": 6, "guidance_scale": 7.5},
     "turbo": {"steps": 2, "guidance_scale": 0.0},
 }
+
+
+def test_rescaled_guidance_is_the_pipelines(
+    load: Callable[[str], Checkpoint], checkpoint_folder: Callable[[str], Path]
+) -> None:
+    wish = {"prompt": "a red circle", "seed": 7, **FAMILY_WISHES["sd21"]}
+    pipeline = StableDiffusionPipeline.from_pretrained(checkpoint_folder("sd21"))
+    pipeline.set_progress_bar_config(disable=True)
+    ours = Relay(load("sd21")).draw([{**wish, "adjusted": {"rescale": 0.7}}, wish])
+    theirs = [reference(pipeline, wish, guidance_rescale=rescale) for rescale in (0.7, 0.0)]
+    assert difference(theirs[0], theirs[1]) > TOLERANCE
+    assert [difference(*pair) <= TOLERANCE for pair in zip(ours, theirs, strict=True)] == [True] * 2
 
 
 @pytest.mark.parametrize("scheduler", sorted(schedulers.SCHEDULERS))
@@ -126,6 +140,13 @@ def test_the_checkpoints_own_scheduler_is_the_default(
         )
 
 
+ADJUSTMENTS: list[dict[str, float]] = [
+    {},
+    {},
+    {"start": 0.3, "end": 0.8},
+    {"rescale": 0.7},
+    {"threshold": 0.99, "end": 0.5},
+]
 WISHES = st.fixed_dictionaries(
     {
         "prompt": st.text(min_size=1, max_size=20).filter(str.strip),
@@ -134,6 +155,7 @@ WISHES = st.fixed_dictionaries(
         "guidance_scale": st.sampled_from([0.0, 1.0, 2.0, 7.5]),
         "scheduler": st.sampled_from(sorted(schedulers.SCHEDULERS)),
         "height": st.sampled_from([64, 72]),
+        "adjusted": st.sampled_from(ADJUSTMENTS),
     }
 )
 

@@ -80,6 +80,16 @@ REFUSED: list[tuple[Callable[..., Any], dict[str, Any], str]] = [
     (DenoiseRequest.parse, embeds(guidance_scale=floats(31)), "guidance_scale: got 31.0"),
     (DenoiseRequest.parse, embeds(guidance_scale=floats(np.nan)), "guidance_scale: got nan"),
     (DenoiseRequest.parse, embeds(guidance_scale=floats(np.inf)), "guidance_scale: got inf"),
+    (DenoiseRequest.parse, embeds(guidance_rescale=floats(1.5)), "guidance_rescale: got 1.5, .*1"),
+    (
+        DenoiseRequest.parse,
+        embeds(guidance_start=floats(0.5), guidance_end=floats(0.25)),
+        "guidance_end: got 0.25, expected 0.5 to 1",
+    ),
+    (DenoiseRequest.parse, embeds(dynamic_threshold=floats(np.nan)), "dynamic_threshold: got nan"),
+    (DenoiseRequest.parse, embeds(priority=ints(0)), "priority: got 0, expected 1 to 9"),
+    (DenoiseRequest.parse, embeds(preview_every=ints(0)), "preview_every: got 0"),
+    (DenoiseRequest.parse, embeds(dump_latents_every=ints(-1)), "dump_latents_every: got -1"),
     (DenoiseRequest.parse, embeds(height=ints(100)), "height: got 100, expected a multiple of 8"),
     (DenoiseRequest.parse, embeds(width=ints(56)), "width: got 56, .* from 64 to 256"),
     (DenoiseRequest.parse, embeds(width=ints(264)), "width: got 264, .* from 64 to 256"),
@@ -125,7 +135,7 @@ def test_refusals_name_field_value_and_limit(
 
 def test_what_is_left_out_is_the_models_own() -> None:
     request = DenoiseRequest.parse(embeds(), CARD, SETTINGS)
-    assert (request.steps, request.guidance_scale, request.scheduler) == (20, 3.0, "ddim")
+    assert (request.steps, request.guidance.scale, request.scheduler) == (20, 3.0, "ddim")
     assert (request.height, request.width) == (128, 128)
     assert TextRequest.parse({"prompt": texts("a")}, CARD, SETTINGS).negative_prompt == ""
 
@@ -157,7 +167,7 @@ def test_every_scheduler_on_offer_is_taken() -> None:
 
 def test_guidance_at_one_needs_no_negative_prompt() -> None:
     tensors = {"prompt_embeds": np.zeros((1, 77, 32), np.float32), "guidance_scale": floats(1)}
-    assert not DenoiseRequest.parse(tensors, CARD, SETTINGS).guided
+    assert not DenoiseRequest.parse(tensors, CARD, SETTINGS).guidance.guides(0, 20)
 
 
 def test_empty_parameters_are_none() -> None:

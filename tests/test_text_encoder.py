@@ -3,8 +3,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 
 from ray_stages.checkpoint import Checkpoint
+from ray_stages.fields import Array
 from ray_stages.request import TextRequest
 from ray_stages.text_encoder import TextEncoder
 
@@ -32,3 +34,27 @@ def test_a_prompt_longer_than_the_model_reads_is_cut(load: Callable[[str], Check
     long, longer = (TextRequest(["x" * length], "") for length in (500, 1500))
     first, second = encoder.encode([long, longer])
     np.testing.assert_array_equal(first["prompt_embeds"], second["prompt_embeds"])
+
+
+def test_what_was_encoded_lately_is_not_encoded_again_within_the_bound(
+    load: Callable[[str], Checkpoint], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = 77 * 32 * 4
+    encoder = TextEncoder(load("sd15"), cache_bytes=2 * size)
+    encoded: list[str] = []
+    embed = encoder._embed
+
+    def embed_and_note(texts: list[str]) -> list[Array]:
+        encoded.extend(texts)
+        return embed(texts)
+
+    monkeypatch.setattr(encoder, "_embed", embed_and_note)
+    first = encoder.encode([TextRequest(["a star"], "")])[0]
+    again = encoder.encode([TextRequest(["a star"], "")])[0]
+    assert encoded == ["", "a star"]
+    for name in first:
+        np.testing.assert_array_equal(first[name], again[name])
+    encoder.encode([TextRequest(["a ring"], "")])
+    encoder.encode([TextRequest(["a star"], "")])
+    assert encoded == ["", "a star", "a ring", "a star"]
+    assert encoder.known.currsize <= 2 * size

@@ -114,7 +114,7 @@ class LatentPool:
             scene, half = self.scenes[index], LATENT_SIZE // 4
             item = scene.objects[0]
             top, left = int(item.y) // 8 - half, int(item.x) // 8 - half
-            inside = 0 <= min(top, left) and max(top, left) <= 2 * half
+            inside = min(top, left) >= 0 and max(top, left) <= 2 * half
             if scene.relation is None and inside and item.radius <= 8 * half:
                 window = slice(top, top + 2 * half), slice(left, left + 2 * half)
                 latents.append(self.latents[index][:, window[0], window[1]])

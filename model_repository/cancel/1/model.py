@@ -1,0 +1,5 @@
+from ray_stages.cancel_bridge import CancelBridge
+
+
+class TritonPythonModel(CancelBridge):
+    stage = "cancel"
