@@ -55,17 +55,20 @@ REPLICA_GONE = (
 class Reply:
     """Where the responses to a request go.
 
-    turn: waits until the earlier ones of its stream are out; step: the latest that was sent.
+    turn: waits until the earlier ones of its stream are out; step: the latest that was sent; over:
+    nothing more may be sent, or asked.
     """
 
     sender: Any
     turn: Callable[[], Awaitable[None]]
     sent: int = 0
     step: int = 0
+    over: bool = False
     stream: int = field(default_factory=lambda: secrets.randbits(62))
 
     async def send(self, response: Any, final: bool = True) -> None:
         await self.turn()
+        self.over = final
         self.sender.send(response, flags=FINAL if final else 0)
         self.sent += 1
 
@@ -91,7 +94,7 @@ class Bridge:
         connecting.result(self.settings.start_seconds)
         self._log("connected", seconds=f"{time.monotonic() - begin:.2f}")
 
-    def execute(self, requests: list[Any]) -> list[None]:
+    def execute(self, requests: list[Any]) -> list[None] | None:
         for request in requests:
             asyncio.run_coroutine_threadsafe(self._answer(request), self.loop)
         return [None] * len(requests)
@@ -120,19 +123,23 @@ class Bridge:
             call = Call.of(request, self.settings.max_seconds)
             call_id = call.id
             async with self.turns.turn(*call.sequence) as mine:
-                answering = asyncio.create_task(self._handle(call, Reply(sender, mine)))
-                await self._until_hung_up(answering, sender, call)
+                reply = Reply(sender, mine)
+                answering = asyncio.create_task(self._handle(call, reply))
+                await self._until_hung_up(answering, reply, call)
         except (Exception, asyncio.CancelledError) as error:
             response = pb_utils.InferenceResponse(error=self._failure(call_id, error))
             sender.send(response, flags=FINAL)
 
-    async def _until_hung_up(self, answering: asyncio.Task[None], sender: Any, call: Call) -> None:
-        """Triton says so only to a model that its client called directly, not to an ensemble's."""
+    async def _until_hung_up(self, answering: asyncio.Task[None], reply: Reply, call: Call) -> None:
+        """Triton says so only to a model that its client called directly, not to an ensemble's.
+
+        Asked after the final response, tritonserver 2.51 ends with a segmentation fault.
+        """
         while not call.accepted_before:
             done, _ = await asyncio.wait({answering}, timeout=HUNG_UP_SECONDS)
             if done:
                 break
-            if sender.is_cancelled():
+            if not reply.over and reply.sender.is_cancelled():
                 answering.cancel()
         await answering
 

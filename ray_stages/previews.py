@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,8 @@ class Previews:
                     yield step, np.stack([estimates[one] for one in jobs])
             yield jobs[0].picture.steps, np.stack(await finished)
         finally:
-            finished.cancel()
             for job in jobs:
                 job.latents.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                finished.cancel()
+                await finished  # or asyncio logs that nobody asked how it ended

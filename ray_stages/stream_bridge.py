@@ -8,12 +8,26 @@ from typing import Any
 
 import numpy as np
 
+from ray_stages import fields
 from ray_stages.bridge import Bridge, Reply
 from ray_stages.call import Call
+from ray_stages.fields import Array
 from ray_stages.request import StageResult
+
+# An ensemble's step that leaves a mapped output unset is a "deadlock".
+LEFT_OUT: dict[str, Array] = {
+    "prompt": fields.NO_TEXT,
+    "negative_prompt": fields.NO_TEXT,
+    "encoding": np.array([b"raw"], np.object_),
+    "text_encoder_ms": np.zeros(2, np.float32),
+}
 
 
 class StreamBridge(Bridge):
+    def execute(self, requests: list[Any]) -> None:
+        """As a decoupled model has to, returns nothing, or Triton closes the responses."""
+        super().execute(requests)
+
     async def _attempt(self, call: Call, stage_request: Any, reply: Reply) -> None:
         streaming = self.handle.options(stream=True, method_name="stream")
         results: Any = streaming.remote(call.ticket, stage_request)
@@ -30,7 +44,8 @@ class StreamBridge(Bridge):
         if step <= reply.step:  # sent already, before a replica died
             return
         sequence = np.array([reply.stream, reply.sent, final], np.int64)
-        numbered = replace(result, outputs={**result.outputs, "sequence": sequence})
+        outputs = {**LEFT_OUT, **call.tensors, **result.outputs, "sequence": sequence}
+        numbered = replace(result, outputs=outputs)
         await reply.send(self._response(call, numbered), final)
         reply.step = step
         if final:

@@ -56,6 +56,7 @@ class Sender:
         self.sent.append(response)
 
     def is_cancelled(self) -> bool:
+        assert not self.over, "tritonserver would end here"
         return self.cancelled
 
 
