@@ -90,6 +90,8 @@ def complaints(options: argparse.Namespace) -> Iterator[str]:
     """What argparse does not see by itself."""
     if not 0 < options.timeout <= 86_400:
         yield f"--timeout: got {options.timeout}, expected up to a day of seconds"
+    if options.url.startswith(("http://", "https://")) and not options.http:
+        yield f"--url {options.url}: host:port is expected, or --http"
     output: Path = options.out
     if output == STDOUT:
         if options.json or options.dump_latents_every or len(options.prompt) > 1:

@@ -69,7 +69,7 @@ class Client:
         inputs = {"prompt": tensor("prompt", BYTES, prompts), **option_tensors(options)}
         model, outputs = "stable_diffusion", OUTPUTS
         if init_image is not None:
-            model, outputs = "image_to_image", (*OUTPUTS[:2], "vae_encoder_ms", *OUTPUTS[2:])
+            model, outputs = "image_to_image", ("vae_encoder_ms", *OUTPUTS)
             inputs["init_image"] = tensor("init_image", BYTES, init_image)
         if strength is not None:
             inputs["strength"] = tensor("strength", FP32, strength)

@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from relay_client import Client, RequestError
+from relay_client import AddressError, Client, RequestError
+from relay_client.options import OPTIONS, Options
 from tests.fake_server import FakeTriton, Refusal, png_of
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("somewhere")]
@@ -23,6 +24,11 @@ def test_options_travel_with_name_type_and_shape(triton: FakeTriton, client: Cli
         height=64,
         width=128,
         scheduler="ddim",
+        priority=2,
+        guidance_rescale=0.5,
+        guidance_start=0.25,
+        guidance_end=0.75,
+        dynamic_threshold=0.5,
         request_id="tuesday",
     )
     [request] = triton.seen
@@ -36,7 +42,51 @@ def test_options_travel_with_name_type_and_shape(triton: FakeTriton, client: Cli
         "height": ("INT32", [1], [64]),
         "width": ("INT32", [1], [128]),
         "scheduler": ("BYTES", [1], [b"ddim"]),
+        "priority": ("INT32", [1], [2]),
+        "guidance_rescale": ("FP32", [1], [0.5]),
+        "guidance_start": ("FP32", [1], [0.25]),
+        "guidance_end": ("FP32", [1], [0.75]),
+        "dynamic_threshold": ("FP32", [1], [0.5]),
     }
+
+
+def test_every_option_has_a_place_in_both_tables() -> None:
+    assert list(OPTIONS) == list(Options.__annotations__)
+
+
+def test_an_unknown_option_is_named(client: Client) -> None:
+    with pytest.raises(TypeError, match=r"'stesp'.*steps"):
+        client.generate("a", stesp=3)  # type: ignore[call-arg]
+
+
+def test_a_request_has_an_id_of_its_own(triton: FakeTriton, client: Client) -> None:
+    client.generate("a")
+    client.generate("a")
+    first, second = (request.id for request in triton.seen)
+    assert first
+    assert second
+    assert first != second
+
+
+def test_an_init_image_goes_to_image_to_image(triton: FakeTriton, client: Client) -> None:
+    file = b"\x89PNG\x00\xff\x00"
+    [picture] = client.generate("a", init_image=file, strength=0.5, seed=7)
+    [request] = triton.seen
+    assert request.model == "image_to_image"
+    assert request.inputs["init_image"] == ("BYTES", [1], [file])
+    assert request.inputs["strength"] == ("FP32", [1], [0.5])
+    assert picture.png == png_of(7)
+    assert list(picture.stages) == ["vae_encoder", "text_encoder", "unet", "vae_decoder"]
+    assert picture.stages["vae_encoder"] == (1.0, 3.0)
+
+
+def test_latents_come_only_when_asked_for(triton: FakeTriton, client: Client) -> None:
+    pictures = client.generate(["a", "b"], dump_latents_every=2)
+    assert triton.seen[0].inputs["dump_latents_every"] == ("INT32", [1], [2])
+    shapes = [picture.latents.shape for picture in pictures if picture.latents is not None]
+    assert shapes == [(2, 1, 2, 2), (2, 1, 2, 2)]
+    assert client.generate("a")[0].latents is None
+    assert "intermediate_latents" not in triton.seen[1].outputs
 
 
 def test_zero_and_empty_are_values_not_absence(triton: FakeTriton, client: Client) -> None:
@@ -112,3 +162,18 @@ def test_waits_for_a_server_that_is_starting(protocol: str, free_port: int) -> N
 def test_infinite_guidance_is_left_to_the_server(triton: FakeTriton, client: Client) -> None:
     client.generate("a", guidance_scale=1e300)
     assert triton.seen[0].inputs["guidance_scale"].values == [float("inf")]
+
+
+def test_an_address_for_http_is_not_one_for_grpc(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(AddressError, match="host:port"):
+        Client("http://localhost:8000")
+    monkeypatch.setenv("TRITON_GRPC", "https://localhost:8000")
+    with pytest.raises(AddressError, match="host:port"):
+        Client()
+
+
+@pytest.mark.parametrize("protocol", ["http"], indirect=True)
+@pytest.mark.parametrize("form", ["{}", "http://{}", "http://{}/"])
+def test_http_takes_both_forms_of_address(triton: FakeTriton, form: str) -> None:
+    with Client(form.format(triton.url), http=True) as client:
+        assert client.generate("a", seed=9)[0].png == png_of(9)

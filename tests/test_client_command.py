@@ -9,11 +9,12 @@ import subprocess
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from client import main
 from relay_client import Client, RequestError
-from tests.fake_server import FakeTriton, Refusal, png_of, wait_until
+from tests.fake_server import PROGRAM, FakeTriton, Refusal, png_of, wait_until
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("somewhere")]
 
@@ -25,8 +26,12 @@ def test_options_left_out_are_not_sent(triton: FakeTriton) -> None:
 
 def test_command_line_passes_every_option(triton: FakeTriton) -> None:
     options = "--negative-prompt blur --seed 7 --seed 8 --steps 12 --guidance-scale 2.5 --height 64"
-    more = "--width 128 --scheduler ddim --request-id tuesday --timeout 60"
-    assert main(["a", "b", *options.split(), *more.split(), *triton.arguments]) == 0
+    more = "--width 128 --scheduler ddim --request-id tuesday --timeout 60 --priority 2"
+    last = (
+        "--guidance-rescale 0.5 --guidance-start 0.25 --guidance-end 0.75 --dynamic-threshold 0.5"
+    )
+    words = f"{options} {more} {last}".split()
+    assert main(["a", "b", *words, *triton.arguments]) == 0
     [request] = triton.seen
     assert request.id == "tuesday"
     assert 59e6 < request.timeout <= 60e6
@@ -39,7 +44,29 @@ def test_command_line_passes_every_option(triton: FakeTriton) -> None:
         "height": [64],
         "width": [128],
         "scheduler": [b"ddim"],
+        "priority": [2],
+        "guidance_rescale": [0.5],
+        "guidance_start": [0.25],
+        "guidance_end": [0.75],
+        "dynamic_threshold": [0.5],
     }
+
+
+def test_command_starts_from_a_picture(
+    triton: FakeTriton, somewhere: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (somewhere / "init.png").write_bytes(png_of(1))
+    start = ["--init-image", "init.png", "--strength", "0.5", "--timings"]
+    assert main(["a", *start, *triton.arguments]) == 0
+    assert triton.seen[0].inputs["init_image"].values == [png_of(1)]
+    assert triton.seen[0].inputs["strength"].values == [0.5]
+    assert "vae_encoder        3.0 ms, after 1.0 ms in queue" in capsys.readouterr().out
+
+
+def test_latents_are_kept_beside_the_pictures(triton: FakeTriton, somewhere: Path) -> None:
+    assert main(["a", "b", "--dump-latents-every", "2", *triton.arguments]) == 0
+    assert np.load(somewhere / "out-1.npy").tolist() == [[[[0, 1], [2, 3]]], [[[4, 5], [6, 7]]]]
+    assert np.load(somewhere / "out-2.npy").shape == (2, 1, 2, 2)
 
 
 def test_says_where_the_picture_is(
@@ -168,6 +195,14 @@ def test_address_from_the_environment(
         ("a -o .", "directory"),
         ("a b -o -", "one prompt"),
         ("a -o - --json", "--json"),
+        ("a -o - --dump-latents-every 2", "--dump-latents-every"),
+        ("a --url http://localhost:8000", "host:port"),
+        ("a --preview /dev/null", "directory"),
+        ("a --preview-every 2", "--stream"),
+        ("a --stream --dump-latents-every 2", "--dump-latents-every"),
+        ("a --stream --init-image /dev/null", "--init-image"),
+        ("a --init-image nowhere.png", "nowhere.png"),
+        ("a --strength 0.5", "--init-image"),
     ],
 )
 def test_usage(options: str, complaint: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -207,3 +242,12 @@ def test_progress_is_shown_on_a_terminal(triton: FakeTriton) -> None:
     os.close(ours)
     assert process.returncode == 0
     assert text.splitlines() == [b"out-1.png  16x8  seed 41", b"out-2.png  16x8  seed 41"]
+
+
+@pytest.mark.parametrize("word", ["OUT=/no/folder/a.png", "STEPS=many"])
+def test_make_image_refuses_before_a_stack_starts(word: str) -> None:
+    command = ["make", "-o", "setup", "image", word]
+    done = subprocess.run(command, cwd=PROGRAM.parent, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[1].startswith("client.py: error: ")
+    assert word.partition("=")[2] in done.stderr
