@@ -66,12 +66,10 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--init-image", type=Path, metavar="FILE", help="start from this picture")
     add("--strength", type=float, help="how far to go from it, 0 to 1")
     add("-o", "--out", type=Path, default=Path("out.png"), help="a file; - is standard output")
-    add("--stream", action="store_true", help="show each step as it is done")
-    add("--preview", type=Path, metavar="DIR", help="and keep its pictures as DIR/step_001.png")
-    add("--preview-every", type=int, metavar="N", help="in steps: 1")
-    add(
-        "--dump-latents-every", type=int, metavar="N", help="keep every Nth step beside --out: .npy"
-    )
+    add("--stream", action="store_true", help="show how far it is, step by step")
+    add("--preview", type=Path, metavar="DIR", help="that, and keep each as DIR/step_001.png")
+    add("--preview-every", type=int, metavar="N", help="steps from one to the next: 1")
+    add("--dump-latents-every", type=int, metavar="N", help="keep them beside --out, as .npy")
     add("--timings", action="store_true", help="show the time in each stage")
     add("--json", action="store_true", help="print what came back as one JSON document")
     add("--http", action="store_true", help="HTTP in place of gRPC")

@@ -85,8 +85,11 @@ def message(call: Call, seconds: float) -> Any:
     for name, array in call.inputs.items():
         datatype = np_to_triton_dtype(array.dtype)
         request.inputs.add(name=name, datatype=datatype, shape=array.shape)
-        raw = serialize_byte_tensor(array).item() if datatype == "BYTES" else array.tobytes()
-        request.raw_input_contents.append(raw)
+        if datatype == "BYTES":
+            array = serialize_byte_tensor(array)
+            request.raw_input_contents.append(b"".join(array.ravel()))  # of no items: nothing
+        else:
+            request.raw_input_contents.append(array.tobytes())
     for name in call.outputs:
         request.outputs.add(name=name)
     return request

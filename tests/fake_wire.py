@@ -45,7 +45,7 @@ def from_wire(datatype: str, raw: bytes) -> list[Any]:
 
 def to_wire(array: np.ndarray[Any, Any]) -> bytes:
     if array.dtype == np.object_:
-        return bytes(serialize_byte_tensor(array).item())
+        return b"".join(serialize_byte_tensor(array).ravel())
     return array.tobytes()
 
 

@@ -96,6 +96,11 @@ def test_zero_and_empty_are_values_not_absence(triton: FakeTriton, client: Clien
     assert triton.seen[0].inputs["guidance_scale"].values == [0.0]
 
 
+def test_no_prompts_are_left_to_the_server(triton: FakeTriton, client: Client) -> None:
+    assert client.generate([]) == []
+    assert triton.seen[0].inputs["prompt"] == ("BYTES", [0], [])
+
+
 def test_pictures_come_back_in_order(client: Client) -> None:
     pictures = client.generate(["a", "b", "c"], seed=[3, 1, 2])
     assert [(picture.prompt, picture.seed) for picture in pictures] == [
