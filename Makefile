@@ -9,12 +9,15 @@ $(foreach name,PROMPT OUT NEGATIVE SCHEDULER SEED STEPS GUIDANCE WIDTH HEIGHT,\
 
 PY := .venv/bin/python
 
+# What the client's own parser refuses is refused before a stack starts for it.
 image: setup ## draw PROMPT into OUT; uses a running stack, or starts one and stops it again
-	@exec $(PY) -m ray_stages exec -- $(PY) client.py --timings --out "$$OUT" \
+	@set -- --timings --out "$$OUT" \
 	    $${SEED:+--seed "$$SEED"} $${STEPS:+--steps "$$STEPS"} \
 	    $${GUIDANCE:+--guidance-scale "$$GUIDANCE"} $${NEGATIVE:+--negative-prompt "$$NEGATIVE"} \
 	    $${WIDTH:+--width "$$WIDTH"} $${HEIGHT:+--height "$$HEIGHT"} \
-	    $${SCHEDULER:+--scheduler "$$SCHEDULER"} -- "$$PROMPT"
+	    $${SCHEDULER:+--scheduler "$$SCHEDULER"} -- "$$PROMPT"; \
+	$(PY) -c 'import client; client.parse()' "$$@" && \
+	exec $(PY) -m ray_stages exec -- $(PY) client.py "$$@"
 
 serve: setup ## keep the stack running until Ctrl-C
 	@exec $(PY) -m ray_stages serve

@@ -406,7 +406,7 @@ def run_snippet(stack: Stack, folder: Path, command: list[str], snippet: str) ->
     """In a folder with what the README's reader has; the default ports are this stack's."""
     for name in ("client.py", "request.json", "Makefile", ".venv", "ray_stages", "scripts"):
         (folder / name).symlink_to(ROOT / name)
-    for name in ("pyproject.toml", "models"):
+    for name in ("pyproject.toml", "models", "relay_client"):
         (folder / name).symlink_to(ROOT / name)
     text = snippet.replace("127.0.0.1:8000", stack.http).replace("127.0.0.1:8001", stack.grpc)
     environment = {**os.environ, "TRITON_HTTP": stack.http, "TRITON_GRPC": stack.grpc}

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import tenacity
 import torch
 
 from ray_stages.checkpoint import Checkpoint
 from ray_stages.settings import Settings
+from relay_client import Client
 from tests import checkpoints
+from tests.fake_server import FakeTriton
 
 torch.set_num_threads(2)
 
@@ -29,3 +33,38 @@ def checkpoint_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str
 def load(checkpoint_folder: Callable[[str], Path]) -> Callable[[str], Checkpoint]:
     """The tiny checkpoint of a family as the stages load it."""
     return lambda family: Checkpoint(Settings(model=str(checkpoint_folder(family)), device="cpu"))
+
+
+@pytest.fixture(params=["grpc", "http"])
+def protocol(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def triton(protocol: str) -> Iterator[FakeTriton]:
+    fake = FakeTriton(protocol)
+    yield fake
+    fake.stop()
+
+
+@pytest.fixture
+def client(triton: FakeTriton, protocol: str) -> Iterator[Client]:
+    with Client(triton.url, http=protocol == "http") as client:
+        yield client
+
+
+@pytest.fixture
+def somewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory, no addresses from outside, and short waits between tries."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TRITON_GRPC", raising=False)
+    monkeypatch.delenv("TRITON_HTTP", raising=False)
+    monkeypatch.setattr(tenacity, "wait_random_exponential", lambda **_: tenacity.wait_fixed(0.05))
+    return tmp_path
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
