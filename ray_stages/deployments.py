@@ -11,6 +11,7 @@ import base64
 import logging
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -19,7 +20,14 @@ from ray import serve
 from ray.serve.schema import LoggingConfig
 
 from ray_stages.model_card import ModelCard
-from ray_stages.request import Array, DecodeRequest, DenoiseRequest, StageResult, TextRequest
+from ray_stages.request import (
+    Array,
+    DecodeRequest,
+    DenoiseRequest,
+    EncodeRequest,
+    StageResult,
+    TextRequest,
+)
 from ray_stages.settings import STAGES, Settings
 
 if TYPE_CHECKING:
@@ -30,7 +38,7 @@ log = logging.getLogger("ray.serve")
 T = TypeVar("T")
 
 # Of one GPU, where a stage shares it with the others and settings do not say otherwise.
-GPU_SHARES = {"text_encoder": 0.1, "unet": 0.6, "vae_decoder": 0.3}
+GPU_SHARES = {"text_encoder": 0.1, "unet": 0.6, "vae_decoder": 0.2, "vae_encoder": 0.1}
 MAX_BATCH = 32
 
 
@@ -156,6 +164,8 @@ class Denoising(Stage):
             "guidance_scale": np.array([request.guidance_scale], np.float32),
             "scheduler": np.array([request.scheduler.encode()], np.object_),
         }
+        if request.init:
+            outputs["strength"] = np.array([request.init.strength], np.float32)
         began, ended = min(job.started for job in jobs), max(job.finished for job in jobs)
         return self.result(request_id, outputs, (arrived, began, ended))
 
@@ -193,10 +203,54 @@ class Decoding(Stage):
         return [(pictures, began, ended) for pictures in files]
 
 
+@serve.deployment(name="vae_encoder")
+class Encoding(Stage):
+    name = "vae_encoder"
+
+    def __init__(self, settings: Settings) -> None:
+        from ray_stages.image_encoder import ImageEncoder
+
+        super().__init__(settings)
+        self.encoder = self.set_up(
+            lambda: ImageEncoder(self.checkpoint),
+            lambda encoder: encoder.warm_up(),
+        )
+        # Each holds a whole picture, so there are not as many as asyncio would have.
+        threads = settings.resources(self.name).threads
+        self.readers = ThreadPoolExecutor(threads, thread_name_prefix="reader")
+
+    async def __call__(self, request_id: str, request: EncodeRequest) -> StageResult:
+        """Reads before it batches: a broken file or a large one holds up nobody else's."""
+        arrived = time.monotonic()
+        loop = asyncio.get_running_loop()
+        pixels, reading = await loop.run_in_executor(self.readers, self._read, request)
+        moments, began, ended = await self.encode(pixels)
+        height, width = pixels.shape[-2:]
+        outputs: dict[str, Array] = {
+            "init_moments": moments,
+            "height": np.array([height], np.int32),
+            "width": np.array([width], np.int32),
+        }
+        return self.result(request_id, outputs, (arrived, began - reading, ended))
+
+    def _read(self, request: EncodeRequest) -> tuple[Array, float]:
+        """Its pixels, and the seconds it took."""
+        began = time.monotonic()
+        return self.encoder.read(request), time.monotonic() - began
+
+    @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=0)
+    async def encode(self, requests: list[Array]) -> list[tuple[Array, float, float]]:
+        began = time.monotonic()
+        moments = await asyncio.to_thread(self.encoder.encode, requests)
+        ended = time.monotonic()
+        return [(one, began, ended) for one in moments]
+
+
 DEPLOYMENTS: dict[str, Any] = {
     "text_encoder": TextEncoding,
     "unet": Denoising,
     "vae_decoder": Decoding,
+    "vae_encoder": Encoding,
 }
 
 

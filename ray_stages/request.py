@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ray_stages import image_file
 from ray_stages.errors import InvalidRequest
+from ray_stages.init_image import InitImage
 from ray_stages.model_card import ModelCard
 from ray_stages.schedulers import SCHEDULERS
 from ray_stages.settings import Settings
@@ -49,6 +51,30 @@ class TextRequest:
 
 
 @dataclass(frozen=True)
+class EncodeRequest:
+    """PNG, JPEG or WebP files to moments; a side that is not given follows the first picture's own.
+
+    What is inside a file is the stage's to find out: a header can be made slow to read, and a
+    bridge has one loop for all.
+    """
+
+    files: list[bytes]
+    height: int | None = None
+    width: int | None = None
+
+    @classmethod
+    def parse(cls, tensors: Tensors, card: ModelCard, settings: Settings) -> EncodeRequest:
+        files = list(tensors.get("init_image", _NO_TEXT[:0]).reshape(-1))
+        if not 1 <= len(files) <= settings.max_prompts:
+            limit = f"1 to {settings.max_prompts}"
+            raise InvalidRequest("init_image", f"{len(files)} pictures", limit)
+        for i, file in enumerate(files):
+            image_file.check(file, i, settings.max_image_bytes)
+        sides = [field for field in ("height", "width") if field in tensors]
+        return cls(files, **{side: _size(tensors, side, 0, card) for side in sides})
+
+
+@dataclass(frozen=True)
 class DenoiseRequest:
     """Embeddings to latents.
 
@@ -63,6 +89,7 @@ class DenoiseRequest:
     height: int
     width: int
     scheduler: str
+    init: InitImage | None = None
 
     @property
     def guided(self) -> bool:
@@ -83,16 +110,22 @@ class DenoiseRequest:
             raise InvalidRequest(
                 "guidance_scale", guidance, f"0 to {settings.max_guidance_scale:g}"
             )
+        init = InitImage.parse(tensors, n, steps, card)
+        height, width = init.size(card) if init else (card.height, card.width)
         request = cls(
             prompt_embeds=embeds,
             negative_prompt_embeds=_negative_embeddings(tensors, embeds, card),
             seeds=_seeds(tensors.get("seed"), n),
             steps=steps,
             guidance_scale=guidance,
-            height=_size(tensors, "height", card.height, card),
-            width=_size(tensors, "width", card.width, card),
+            height=_size(tensors, "height", height, card),
+            width=_size(tensors, "width", width, card),
             scheduler=_scheduler(tensors, card),
+            init=init,
         )
+        if init and (request.height, request.width) != (height, width):
+            limit = f"the {request.height}x{request.width} of height and width"
+            raise InvalidRequest("init_moments", f"{height}x{width} pixels", limit)
         if request.guided and request.negative_prompt_embeds is None:
             raise InvalidRequest(
                 "negative_prompt_embeds", "none", f"given at guidance_scale {guidance:g}"
@@ -234,7 +267,7 @@ def _parameters(tensors: Tensors, i: int, settings: Settings) -> dict[str, str]:
     for field, values in _given(tensors, ("prompt", "negative_prompt", "scheduler")).items():
         texts = _texts(field, values, settings)
         parameters[field] = texts[min(i, len(texts) - 1)]
-    for field, values in _given(tensors, ("seed", "steps", "guidance_scale")).items():
+    for field, values in _given(tensors, ("seed", "steps", "guidance_scale", "strength")).items():
         value = values.reshape(-1)[min(i, values.size - 1)]
-        parameters[field] = f"{value:g}" if field == "guidance_scale" else str(value)
+        parameters[field] = f"{value:g}" if value.dtype.kind == "f" else str(value)
     return parameters
