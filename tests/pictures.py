@@ -12,10 +12,12 @@ from PIL import Image, ImageDraw
 
 from ray_stages.image_file import PNG_SIGNATURE
 
+RED, BLUE, WHITE = (222, 36, 40), (36, 78, 220), (250, 250, 250)  # the miniature's own
 
-def circle(size: int = 128, fill: str = "red") -> Image.Image:
+
+def circle(size: int = 128, fill: tuple[int, int, int] = RED) -> Image.Image:
     """As the miniature draws a large one: in the middle, on white."""
-    image = Image.new("RGB", (size, size), "white")
+    image = Image.new("RGB", (size, size), WHITE)
     ImageDraw.Draw(image).ellipse([size // 4, size // 4, 3 * size // 4, 3 * size // 4], fill)
     return image
 

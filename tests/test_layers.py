@@ -7,7 +7,10 @@ import sys
 
 import pytest
 
-STAGES = "checkpoint text_encoder denoiser engine step_scheduler guidance image_codec request"
+STAGES = (
+    "checkpoint text_encoder denoiser engine step_scheduler guidance image_codec request "
+    "image_encoder image_file image_to_image init_image"
+)
 
 
 def modules_after(statement: str) -> set[str]:
