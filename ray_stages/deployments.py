@@ -40,6 +40,7 @@ T = TypeVar("T")
 # Of one GPU, where a stage shares it with the others and settings do not say otherwise.
 GPU_SHARES = {"text_encoder": 0.1, "unet": 0.6, "vae_decoder": 0.2, "vae_encoder": 0.1}
 MAX_BATCH = 32
+READERS = 4  # each may hold a decoded picture of MAX_IMAGE_PIXELS several times
 
 
 class Stage:
@@ -215,9 +216,7 @@ class Encoding(Stage):
             lambda: ImageEncoder(self.checkpoint),
             lambda encoder: encoder.warm_up(),
         )
-        # Each holds a whole picture, so there are not as many as asyncio would have.
-        threads = settings.resources(self.name).threads
-        self.readers = ThreadPoolExecutor(threads, thread_name_prefix="reader")
+        self.readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
 
     async def __call__(self, request_id: str, request: EncodeRequest) -> StageResult:
         """Reads before it batches: a broken file or a large one holds up nobody else's."""
