@@ -29,7 +29,13 @@ from ray_stages import errors
 from ray_stages.call import Call
 from ray_stages.cancellation import CancellableCalls
 from ray_stages.metrics import StageMetrics
-from ray_stages.request import DecodeRequest, DenoiseRequest, StageResult, TextRequest
+from ray_stages.request import (
+    DecodeRequest,
+    DenoiseRequest,
+    EncodeRequest,
+    StageResult,
+    TextRequest,
+)
 from ray_stages.settings import Settings
 from ray_stages.turns import Turns
 
@@ -40,6 +46,7 @@ PARSERS: dict[str, Any] = {
     "text_encoder": TextRequest.parse,
     "unet": DenoiseRequest.parse,
     "vae_decoder": DecodeRequest.parse,
+    "vae_encoder": EncodeRequest.parse,
 }
 # The replica is gone, rather than the stage wrong: the same call succeeds elsewhere.
 REPLICA_GONE = (

@@ -87,6 +87,7 @@ class Checkpoint:
             steps=steps,
             guidance_scale=guidance,
             scheduler=schedulers.name_of(self.scheduler_config["_class_name"]),
+            scaling_factor=vae.get("scaling_factor", ModelCard.scaling_factor),
         )
 
     def _defaults(self) -> tuple[int, float]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from ray_stages import guidance, schedulers
+from ray_stages import guidance, image_to_image, schedulers
 from ray_stages.checkpoint import Checkpoint
 from ray_stages.errors import InvalidRequest
 from ray_stages.estimate import Mixture
@@ -67,6 +67,7 @@ class Denoiser:
         self.unet = checkpoint.unet()
         self.scheduler_config = checkpoint.scheduler_config
         self.factor = checkpoint.card.vae_scale_factor
+        self.scaling_factor = checkpoint.card.scaling_factor
         self.device, self.dtype = checkpoint.device, checkpoint.dtype
 
     @torch.inference_mode()
@@ -74,17 +75,15 @@ class Denoiser:
         """Noise and scheduler for picture i of a request; the noise is the same on every device."""
         generator = torch.Generator("cpu").manual_seed(request.seeds[i])
         scheduler = self._scheduler(request)
-        channels = self.unet.config.in_channels
-        shape = (1, channels, request.height // self.factor, request.width // self.factor)
-        noise = torch.randn(shape, generator=generator).to(self.device, self.dtype)
+        latents, timesteps = self._begin(request, i, scheduler, generator)
         takes = inspect.signature(scheduler.step).parameters
         distilled = self.unet.config.time_cond_proj_dim is not None
         return Denoising(
-            latents=noise * scheduler.init_noise_sigma,
+            latents=latents,
             embeds=self._embeds(request, i, guided=request.guidance.scale > 1 and not distilled),
             guidance=request.guidance,
             scheduler=scheduler,
-            timesteps=list(scheduler.timesteps),
+            timesteps=list(timesteps),
             step_options={"generator": generator} if "generator" in takes else {},
             timestep_cond=self._guidance_embedding(request.guidance.scale) if distilled else None,
             preview_every=request.preview_every,
@@ -144,6 +143,22 @@ class Denoiser:
         picture.step += 1
         if _is_due(picture.dump_every, picture.step):
             picture.dumped.append(picture.latents[0].float().cpu().numpy())
+
+    def _begin(
+        self, request: DenoiseRequest, i: int, scheduler: Any, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Latents [1, channels, h, w], and the timesteps: all, or what an init image leaves."""
+        if request.init is None:
+            channels = self.unet.config.in_channels
+            shape = (1, channels, request.height // self.factor, request.width // self.factor)
+            noise = torch.randn(shape, generator=generator).to(self.device, self.dtype)
+            return noise * scheduler.init_noise_sigma, scheduler.timesteps
+        moments, strength = request.init.moments, request.init.strength
+        own = torch.from_numpy(moments[[i if len(moments) > 1 else 0]])
+        latents, timesteps = image_to_image.begin(
+            scheduler, request.steps, own, strength, generator, self.scaling_factor
+        )
+        return latents.to(self.device, self.dtype), timesteps
 
     def _scheduler(self, request: DenoiseRequest) -> Any:
         scheduler = schedulers.create(request.scheduler, self.scheduler_config)

@@ -1,36 +1,34 @@
-"""The Serve app: each stage a deployment of its own, a long-lived Ray actor a replica.
+"""Each stage as a Serve deployment: a long-lived Ray actor a replica.
 
-Only replicas import torch and the stages: the launcher's child and Serve's controller, which import
-this module too, start seconds sooner without.
+Nothing heavy is imported before a replica sets up; see `replica.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
-import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import ray
 from ray import serve
-from ray.serve.schema import LoggingConfig
 
 from ray_stages.fields import Array
-from ray_stages.model_card import ModelCard
+from ray_stages.replica import Stage
 from ray_stages.request import (
     DecodeRequest,
     DenoiseRequest,
+    EncodeRequest,
     Guidance,
     StageResult,
     TextRequest,
     Ticket,
 )
-from ray_stages.settings import STAGES, Settings
+from ray_stages.settings import Settings
 
 if TYPE_CHECKING:
     from ray_stages.denoiser import Denoiser
@@ -38,73 +36,8 @@ if TYPE_CHECKING:
     from ray_stages.image_codec import ImageDecoder
     from ray_stages.latents_dump import LatentsDump
 
-log = logging.getLogger("ray.serve")
-T = TypeVar("T")
-
-# Of one GPU, where a stage shares it with the others and settings do not say otherwise.
-GPU_SHARES = {"text_encoder": 0.1, "unet": 0.6, "vae_decoder": 0.3}
 MAX_BATCH = 32
-
-
-class Stage:
-    """What the deployments share: set-up, the model card, the log lines."""
-
-    name: str
-
-    def __init__(self, settings: Settings) -> None:
-        import torch
-
-        from ray_stages.checkpoint import Checkpoint
-        from ray_stages.loopback import keep_to_loopback
-
-        if not settings.ray_address:
-            keep_to_loopback()
-        torch.set_num_threads(settings.resources(self.name).threads)
-        self.settings = settings
-        self.checkpoint = Checkpoint(settings)
-
-    def card(self) -> ModelCard:
-        return self.checkpoint.card
-
-    def set_up(self, load: Callable[[], T], warm_up: Callable[[T], None]) -> T:
-        """Loads and warms up before the replica counts as ready, and says how long each took."""
-        begin = time.monotonic()
-        stage = load()
-        loaded = time.monotonic()
-        warm_up(stage)
-        self.log(
-            "set_up",
-            **self.checkpoint.facts(),
-            threads=self.settings.resources(self.name).threads,
-            load_s=f"{loaded - begin:.2f}",
-            warm_up_s=f"{time.monotonic() - loaded:.2f}",
-        )
-        return stage
-
-    def result(
-        self,
-        ticket: Ticket,
-        outputs: dict[str, Array],
-        times: tuple[float, float, float],
-        final: bool = True,
-    ) -> StageResult:
-        """times: when the request arrived, when its computing began, when it ended."""
-        arrived, began, ended = times
-        result = StageResult(outputs, 1000 * (began - arrived), 1000 * (ended - began))
-        if not final:
-            return result
-        self.log(
-            "computed",
-            request_id=ticket.id,
-            shapes=",".join(f"{name}:{'x'.join(map(str, t.shape))}" for name, t in outputs.items()),
-            queue_ms=f"{result.queue_ms:.1f}",
-            compute_ms=f"{result.compute_ms:.1f}",
-        )
-        return result
-
-    def log(self, event: str, **facts: object) -> None:
-        line = " ".join(f"{key}={value}" for key, value in facts.items())
-        log.info("event=%s stage=%s %s", event, self.name, line)
+READERS = 4  # each may hold a decoded picture of MAX_IMAGE_PIXELS several times
 
 
 @serve.deployment(name="text_encoder")
@@ -208,7 +141,7 @@ def _outputs(
     steps = jobs[0].picture.steps
     dumped = [np.stack(job.picture.dumped) for job in jobs if job.picture.dumped and step == steps]
     none = np.zeros((len(jobs), 0, *latents.shape[1:]), np.float32)
-    return {
+    outputs: dict[str, Array] = {
         "latents": latents,
         "intermediate_latents": np.stack(dumped) if dumped else none,
         "seed": np.array(request.seeds, np.int64),
@@ -219,6 +152,9 @@ def _outputs(
         "step_count": np.array([steps], np.int32),
         "is_final": np.array([step == steps]),
     }
+    if request.init:
+        outputs["strength"] = np.array([request.init.strength], np.float32)
+    return outputs
 
 
 @serve.deployment(name="vae_decoder")
@@ -254,37 +190,42 @@ class Decoding(Stage):
         return [(pictures, began, ended) for pictures in files]
 
 
-DEPLOYMENTS: dict[str, Any] = {
-    "text_encoder": TextEncoding,
-    "unet": Denoising,
-    "vae_decoder": Decoding,
-}
+@serve.deployment(name="vae_encoder")
+class Encoding(Stage):
+    name = "vae_encoder"
 
+    def __init__(self, settings: Settings) -> None:
+        from ray_stages.image_encoder import ImageEncoder
 
-def application(stage: str, settings: Settings) -> Any:
-    """One Serve application a stage, so that each starts, scales and is upgraded by itself."""
-    resources = settings.resources(stage)
-    gpus = resources.gpus
-    if gpus < 0:
-        on_gpu = settings.device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0
-        gpus = GPU_SHARES[stage] if on_gpu else 0
-    options = {
-        "num_replicas": resources.replicas,
-        # Roomy on purpose: the bridge counts what is in flight, the stage bounds its own batch.
-        "max_ongoing_requests": 2 * settings.max_in_flight,
-        "ray_actor_options": {"num_cpus": resources.cpus, "num_gpus": gpus},
-        "health_check_period_s": 2,
-        "graceful_shutdown_timeout_s": settings.drain_seconds,
-        "logging_config": LoggingConfig(log_level=settings.log_level, enable_access_log=False),
-    }
-    return DEPLOYMENTS[stage].options(**options).bind(settings)
+        super().__init__(settings)
+        self.encoder = self.set_up(
+            lambda: ImageEncoder(self.checkpoint),
+            lambda encoder: encoder.warm_up(),
+        )
+        self.readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
 
+    async def __call__(self, ticket: Ticket, request: EncodeRequest) -> StageResult:
+        """Reads before it batches: a broken file or a large one holds up nobody else's."""
+        arrived = time.monotonic()
+        loop = asyncio.get_running_loop()
+        pixels, reading = await loop.run_in_executor(self.readers, self._read, request)
+        moments, began, ended = await self.encode(pixels)
+        height, width = pixels.shape[-2:]
+        outputs: dict[str, Array] = {
+            "init_moments": moments,
+            "height": np.array([height], np.int32),
+            "width": np.array([width], np.int32),
+        }
+        return self.result(ticket, outputs, (arrived, began - reading, ended))
 
-def deploy(settings: Settings) -> None:
-    """Lets all stages load side by side. No HTTP proxy: Triton is the front door."""
-    serve.start(proxy_location="Disabled", logging_config=LoggingConfig(log_level="WARNING"))
-    targets = [
-        serve.RunTarget(application(stage, settings), name=stage, route_prefix=None)
-        for stage in STAGES
-    ]
-    serve.run_many(targets, wait_for_applications_running=False)
+    def _read(self, request: EncodeRequest) -> tuple[Array, float]:
+        """Its pixels, and the seconds it took."""
+        began = time.monotonic()
+        return self.encoder.read(request), time.monotonic() - began
+
+    @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=0)
+    async def encode(self, requests: list[Array]) -> list[tuple[Array, float, float]]:
+        began = time.monotonic()
+        moments = await asyncio.to_thread(self.encoder.encode, requests)
+        ended = time.monotonic()
+        return [(one, began, ended) for one in moments]

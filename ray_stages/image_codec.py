@@ -74,6 +74,7 @@ def parameters_text(parameters: dict[str, str], width: int, height: int, model: 
         "Seed": parameters.get("seed"),
         "Size": f"{width}x{height}",
         "Model": model,
+        "Denoising strength": parameters.get("strength"),
         "Version": "latent-relay",
     }
     lines.append(", ".join(f"{key}: {value}" for key, value in facts.items() if value is not None))

@@ -19,3 +19,4 @@ class ModelCard:
     steps: int
     guidance_scale: float
     scheduler: str
+    scaling_factor: float = 0.18215  # of the VAE's latents

@@ -17,7 +17,7 @@ import psutil
 import ray
 from ray import serve
 
-from ray_stages.deployments import deploy
+from ray_stages.serve_app import deploy
 from ray_stages.settings import STAGES, Settings
 
 OBJECT_STORE_BYTES = 512 * 1024**2

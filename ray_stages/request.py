@@ -9,9 +9,10 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 
-from ray_stages import fields
+from ray_stages import fields, image_file
 from ray_stages.errors import InvalidRequest
 from ray_stages.fields import Array, Tensors
+from ray_stages.init_image import InitImage
 from ray_stages.model_card import ModelCard
 from ray_stages.schedulers import SCHEDULERS
 from ray_stages.settings import Settings
@@ -83,6 +84,30 @@ class Guidance:
 
 
 @dataclass(frozen=True)
+class EncodeRequest:
+    """PNG, JPEG or WebP files to moments; a side that is not given follows the first picture's own.
+
+    What is inside a file is the stage's to find out: a header can be made slow to read, and a
+    bridge has one loop for all.
+    """
+
+    files: list[bytes]
+    height: int | None = None
+    width: int | None = None
+
+    @classmethod
+    def parse(cls, tensors: Tensors, card: ModelCard, settings: Settings) -> EncodeRequest:
+        files = list(tensors.get("init_image", fields.NO_TEXT[:0]).reshape(-1))
+        if not 1 <= len(files) <= settings.max_prompts:
+            limit = f"1 to {settings.max_prompts}"
+            raise InvalidRequest("init_image", f"{len(files)} pictures", limit)
+        for i, file in enumerate(files):
+            image_file.check(file, i, settings.max_image_bytes)
+        sides = [field for field in ("height", "width") if field in tensors]
+        return cls(files, **{side: _size(tensors, side, 0, card) for side in sides})
+
+
+@dataclass(frozen=True)
 class DenoiseRequest:
     """Embeddings to latents.
 
@@ -101,25 +126,33 @@ class DenoiseRequest:
     priority: int = USUAL
     preview_every: int = 0
     dump_latents_every: int = 0
+    init: InitImage | None = None
 
     @classmethod
     def parse(cls, tensors: Tensors, card: ModelCard, settings: Settings) -> DenoiseRequest:
         embeds = _embeddings("prompt_embeds", tensors["prompt_embeds"], card)
         n = fields.rows("prompt_embeds", embeds, settings.max_prompts)
         most = settings.max_steps
+        steps = fields.integer(tensors, "steps", card.steps, 1, most)
+        init = InitImage.parse(tensors, n, steps, card)
+        height, width = init.size(card) if init else (card.height, card.width)
         request = cls(
             prompt_embeds=embeds,
             negative_prompt_embeds=_negative_embeddings(tensors, embeds, card),
             seeds=_seeds(tensors.get("seed"), n),
-            steps=fields.integer(tensors, "steps", card.steps, 1, most),
+            steps=steps,
             guidance=Guidance.parse(tensors, card, settings),
-            height=_size(tensors, "height", card.height, card),
-            width=_size(tensors, "width", card.width, card),
+            height=_size(tensors, "height", height, card),
+            width=_size(tensors, "width", width, card),
             scheduler=_scheduler(tensors, card),
             priority=fields.integer(tensors, "priority", USUAL, MOST_URGENT, LEAST_URGENT),
             preview_every=fields.integer(tensors, "preview_every", 1, 1, most),
             dump_latents_every=fields.integer(tensors, "dump_latents_every", 0, 0, most),
+            init=init,
         )
+        if init and (request.height, request.width) != (height, width):
+            limit = f"the {request.height}x{request.width} of height and width"
+            raise InvalidRequest("init_moments", f"{height}x{width} pixels", limit)
         scale = request.guidance.scale
         if scale > 1 and request.negative_prompt_embeds is None:
             raise InvalidRequest(
@@ -222,8 +255,8 @@ def _parameters(tensors: Tensors, i: int, settings: Settings) -> dict[str, str]:
         if field in given:
             texts = fields.texts(field, given[field], settings.max_prompt_chars)
             parameters[field] = texts[min(i, len(texts) - 1)]
-    for field in ("seed", "steps", "guidance_scale"):
+    for field in ("seed", "steps", "guidance_scale", "strength"):
         if field in given:
             value = given[field].reshape(-1)[min(i, given[field].size - 1)]
-            parameters[field] = f"{value:g}" if field == "guidance_scale" else str(value)
+            parameters[field] = f"{value:g}" if value.dtype.kind == "f" else str(value)
     return parameters

@@ -33,6 +33,10 @@ SCHEDULERS: dict[str, SchedulerChoice] = {
 }
 
 
+# What diffusers' StableDiffusionPipeline sets in every scheduler it is given.
+PIPELINES_OWN = {"clip_sample": False, "steps_offset": 1}
+
+
 def name_of(class_name: str) -> str:
     """The name under which a checkpoint's own scheduler class is offered."""
     for name, choice in SCHEDULERS.items():
@@ -49,5 +53,6 @@ def create(name: str, config: dict[str, Any]) -> Any:
     """A fresh one: its `step` keeps state, so two pictures never share it (diffusers #3672)."""
     import diffusers
 
+    config = {**config, **PIPELINES_OWN}
     choice = SCHEDULERS.get(name) or SchedulerChoice(config["_class_name"], name)
     return getattr(diffusers, choice.class_name).from_config(config, **choice.overrides)

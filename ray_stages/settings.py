@@ -14,8 +14,12 @@ CHOICES = {
     "log_level": ("DEBUG", "INFO", "WARNING", "ERROR"),
     "log_to": ("files", "stdout"),
 }
+AT_LEAST_1 = (
+    *("max_in_flight", "max_prompts", "max_steps", "max_seconds", "attempts"),
+    *("max_image_bytes", "max_image_pixels"),
+)
 ROOT = Path(__file__).resolve().parent.parent
-STAGES = ("text_encoder", "unet", "vae_decoder")
+STAGES = ("text_encoder", "unet", "vae_decoder", "vae_encoder")
 
 
 def _absolute(path: str) -> str:
@@ -69,6 +73,8 @@ class Settings:
     max_steps: int = 150
     max_guidance_scale: float = 30.0
     max_size: int = 0
+    max_image_bytes: int = 16_000_000
+    max_image_pixels: int = 32_000_000
     max_seconds: int = 3600
     attempts: int = 4
     drain_seconds: int = 30
@@ -93,6 +99,10 @@ class Settings:
     vae_decoder_cpus: float = 0.5
     vae_decoder_gpus: float = -1.0
     vae_decoder_threads: int = 0
+    vae_encoder_replicas: int = 1
+    vae_encoder_cpus: float = 0.5
+    vae_encoder_gpus: float = -1.0
+    vae_encoder_threads: int = 0
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -127,10 +137,7 @@ class Settings:
         for name in ("http_port", "grpc_port", "metrics_port"):
             if not 0 <= getattr(self, name) <= 65535:
                 raise _refusal(name, getattr(self, name), "0 to 65535")
-        for name in ("max_in_flight", "max_prompts", "max_steps", "max_seconds", "attempts"):
-            if getattr(self, name) < 1:
-                raise _refusal(name, getattr(self, name), "at least 1")
-        for name in (f"{stage}_replicas" for stage in STAGES):
+        for name in (*AT_LEAST_1, *(f"{stage}_replicas" for stage in STAGES)):
             if getattr(self, name) < 1:
                 raise _refusal(name, getattr(self, name), "at least 1")
         is_hub_id = re.fullmatch(r"[\w.-]+/[\w.-]+", self.model)

@@ -20,6 +20,7 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 ENSEMBLE = "stable_diffusion"
+IMAGE_TO_IMAGE = "image_to_image"
 START_SECONDS = 240
 TYPES: dict[str, tuple[str, Any]] = {
     "prompt": ("BYTES", np.object_),
@@ -31,6 +32,8 @@ TYPES: dict[str, tuple[str, Any]] = {
     "height": ("INT32", np.int32),
     "width": ("INT32", np.int32),
     "guidance_scale": ("FP32", np.float32),
+    "init_image": ("BYTES", np.object_),
+    "strength": ("FP32", np.float32),
 }
 
 
@@ -84,9 +87,10 @@ class Stack:
     def infer(self, *prompts: str, timeout: int | None = None, **options: Any) -> Any:
         """One request with stock tritonclient over gRPC; timeout in microseconds."""
         request_id = options.pop("request_id", "")
+        model = options.pop("model", ENSEMBLE)
         inputs = tensors(triton_grpc, prompt=list(prompts), **options)
         with self.client() as client:
-            return client.infer(ENSEMBLE, inputs, timeout=timeout, request_id=request_id)
+            return client.infer(model, inputs, timeout=timeout, request_id=request_id)
 
 
 def tensors(module: Any, **values: Any) -> list[Any]:

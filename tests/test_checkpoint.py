@@ -17,6 +17,9 @@ def test_sizes_and_defaults_are_what_the_checkpoint_says(load: Callable[[str], C
     assert (card.name, card.height, card.width, card.max_size) == ("sd15", 64, 64, 128)
     assert (card.latent_channels, card.embed_dim, card.vae_scale_factor) == (4, 32, 8)
     assert (card.steps, card.guidance_scale, card.scheduler) == (50, 7.5, "pndm")
+    assert card.scaling_factor == 0.18215
+    miniature = Checkpoint(Settings(device="cpu"))
+    assert miniature.card.scaling_factor == miniature.vae().config.scaling_factor != 0.18215
 
 
 def test_each_family_has_its_own_defaults(load: Callable[[str], Checkpoint]) -> None:

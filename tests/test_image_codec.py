@@ -38,6 +38,14 @@ def test_the_png_tells_how_it_was_made_as_automatic1111_does() -> None:
     )
 
 
+def test_a_picture_that_began_at_another_tells_how_far_it_went() -> None:
+    parameters = {"steps": "20", "strength": "0.6"}
+    text = read(encode_png(PIXELS, parameters, "m")).info["parameters"]
+    assert text == (
+        "Steps: 20, Size: 8x16, Model: m, Denoising strength: 0.6, Version: latent-relay"
+    )
+
+
 def test_any_script_fits_into_the_png() -> None:
     prompt = "en röd cirkel ⭐ 星"
     info = read(encode_png(PIXELS, {"prompt": prompt}, "m")).info

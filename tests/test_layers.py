@@ -7,7 +7,10 @@ import sys
 
 import pytest
 
-STAGES = "checkpoint text_encoder denoiser engine step_scheduler guidance image_codec request"
+STAGES = (
+    "checkpoint text_encoder denoiser engine step_scheduler guidance image_codec request "
+    "image_encoder image_file image_to_image init_image"
+)
 
 
 def modules_after(statement: str) -> set[str]:
@@ -31,7 +34,7 @@ def test_stages_know_neither_ray_nor_triton() -> None:
             "from tests import fake_triton; fake_triton.install(); import ray_stages.bridge",
             {"torch", "diffusers", "transformers"},
         ),
-        ("import ray_stages.deployments", {"torch", "diffusers", "transformers"}),
+        ("import ray_stages.serve_app", {"torch", "diffusers", "transformers"}),
         ("import ray_stages.launcher", {"torch", "ray"}),
         ("import client", {"torch", "ray", "ray_stages"}),
     ],

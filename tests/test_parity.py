@@ -50,6 +50,7 @@ class Relay:
                 height=wish.get("height", self.card.height),
                 width=wish.get("width", self.card.width),
                 scheduler=wish.get("scheduler", self.card.scheduler),
+                init=wish.get("init"),
             )
             for wish, embeds in zip(wishes, self.encoder.encode(texts), strict=True)
         ]
@@ -62,8 +63,8 @@ class Relay:
         return [np.asarray(Image.open(io.BytesIO(file))) for (file,) in files]
 
 
-def pipeline_of(folder: Path, scheduler: str) -> Any:
-    pipeline = StableDiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float32)
+def pipeline_of(folder: Path, scheduler: str, kind: Any = StableDiffusionPipeline) -> Any:
+    pipeline = kind.from_pretrained(folder, torch_dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     config = dict(pipeline.scheduler.config) | {"_class_name": type(pipeline.scheduler).__name__}
     pipeline.scheduler = schedulers.create(scheduler, config)

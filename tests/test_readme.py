@@ -31,12 +31,25 @@ def test_settings_have_the_defaults_that_the_table_says() -> None:
             assert value.removeprefix(f"{ROOT}/") == default, name
 
 
-def test_inputs_are_those_of_the_ensemble() -> None:
-    config = (ROOT / "model_repository/stable_diffusion/config.pbtxt").read_text()
+@pytest.mark.parametrize(
+    ("ensemble", "headings"),
+    [
+        ("stable_diffusion", ["What a request may say"]),
+        ("image_to_image", ["What a request may say", "From a picture"]),
+    ],
+)
+def test_inputs_are_those_of_the_ensemble(ensemble: str, headings: list[str]) -> None:
+    config = (ROOT / f"model_repository/{ensemble}/config.pbtxt").read_text()
     inputs = re.findall(r'name: "(\w+)"', config.split("output [")[0])
-    assert re.findall(r"^\| ((?:`\w+`(?:, )?)+)", README, re.M)
-    named = [name for cells in rows("What a request may say") for name in cells[0].split(", ")]
-    assert sorted(name.strip("`") for name in named) == sorted(set(inputs) - {"stable_diffusion"})
+    cells = [row[0] for heading in headings for row in rows(heading)]
+    named = [name for cell in cells for name in cell.split(", ")]
+    assert sorted(name.strip("`") for name in named) == sorted(set(inputs) - {ensemble})
+
+
+def test_limits_of_a_picture_are_the_settings() -> None:
+    (picture,) = [c for c in rows("From a picture") if c[0] == "`init_image`"]
+    limits = [Settings().max_image_bytes, Settings().max_image_pixels]
+    assert re.findall(r"[\d,]{9,}", picture[3]) == [f"{limit:,}" for limit in limits]
 
 
 def test_schedulers_are_all_named() -> None:

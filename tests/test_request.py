@@ -9,9 +9,10 @@ import pytest
 
 from ray_stages.errors import InvalidRequest
 from ray_stages.model_card import ModelCard
-from ray_stages.request import MAX_SEED, DecodeRequest, DenoiseRequest, TextRequest
+from ray_stages.request import MAX_SEED, DecodeRequest, DenoiseRequest, EncodeRequest, TextRequest
 from ray_stages.schedulers import SCHEDULERS
 from ray_stages.settings import Settings
+from tests.pictures import circle, encoded
 
 CARD = ModelCard(
     name="tiny",
@@ -49,6 +50,15 @@ def latents(n: int = 1, channels: int = 4, side: int = 16, **given: Any) -> dict
     return {"latents": np.zeros((n, channels, side, side), np.float32), **given}
 
 
+def begun(
+    n: int = 1, prompts: int = 1, channels: int = 8, side: int = 16, value: float = 0, **given: Any
+) -> dict[str, Any]:
+    """What a unet is given that begins at pictures."""
+    moments = np.full((n, channels, side, side), value, np.float32)
+    return embeds(prompts, init_moments=moments, **given)
+
+
+PNG = encoded(circle())
 NAN = np.full((1, 77, 32), np.nan, np.float32)
 
 REFUSED: list[tuple[Callable[..., Any], dict[str, Any], str]] = [
@@ -116,6 +126,41 @@ REFUSED: list[tuple[Callable[..., Any], dict[str, Any], str]] = [
         embeds(3, negative_prompt_embeds=np.zeros((2, 77, 32), np.float32)),
         r"negative_prompt_embeds: got shape \[2, 77, 32\], expected \[3, 77, 32\] or \[1, 77, 32\]",
     ),
+    (EncodeRequest.parse, {}, "init_image: got 0 pictures, expected 1 to 16"),
+    (EncodeRequest.parse, {"init_image": texts(*[b""] * 17)}, "init_image: got 17 pictures"),
+    (
+        EncodeRequest.parse,
+        {"init_image": texts(PNG, b"GIF89a")},
+        "init_image: got 6 bytes of another kind at position 1, expected a PNG, JPEG or WebP file",
+    ),
+    (
+        EncodeRequest.parse,
+        {"init_image": texts(PNG + bytes(16_000_000))},
+        "init_image: got 160.* bytes at position 0, expected at most 16000000",
+    ),
+    (
+        EncodeRequest.parse,
+        {"init_image": texts(PNG), "width": ints(100)},
+        "width: got 100, expected a multiple of 8 from 64 to 256",
+    ),
+    (DenoiseRequest.parse, embeds(strength=floats(0.5)), "init_moments: got none, .* strength"),
+    (DenoiseRequest.parse, begun(strength=floats(0)), "strength: got 0.0, .* more than 0, at most"),
+    (DenoiseRequest.parse, begun(strength=floats(1.01)), "strength: got 1.01, expected more than"),
+    (DenoiseRequest.parse, begun(strength=floats(np.nan)), "strength: got nan, expected more than"),
+    (
+        DenoiseRequest.parse,
+        begun(strength=floats(0.09), steps=ints(11)),
+        "strength: got 0.09, expected enough for 1 of 11 steps",
+    ),
+    (DenoiseRequest.parse, begun(2, prompts=3), "init_moments: got 2 pictures, .* each of 3"),
+    (DenoiseRequest.parse, begun(channels=4), "init_moments: got 4 channels, expected 8"),
+    (DenoiseRequest.parse, begun(value=np.inf), "init_moments: got a value that is not finite"),
+    (DenoiseRequest.parse, begun(side=33), "height: got 264, .* from 64 to 256"),
+    (
+        DenoiseRequest.parse,
+        begun(height=ints(64)),
+        "init_moments: got 128x128 pixels, expected the 64x128 of height and width",
+    ),
     (DecodeRequest.parse, latents(channels=3), "latents: got 3 channels, expected 4"),
     (DecodeRequest.parse, latents(side=33), "latents: got 264 pixels, expected 64 to 256"),
     (DecodeRequest.parse, latents(17), "latents: got 17 rows, expected 1 to 16"),
@@ -170,6 +215,28 @@ def test_guidance_at_one_needs_no_negative_prompt() -> None:
     assert not DenoiseRequest.parse(tensors, CARD, SETTINGS).guidance.guides(0, 20)
 
 
+def test_pictures_to_begin_at_may_have_a_size_to_be_brought_to() -> None:
+    tensors = {"init_image": texts(PNG, PNG)}
+    assert EncodeRequest.parse(tensors, CARD, SETTINGS) == EncodeRequest([PNG, PNG], None, None)
+    sized = EncodeRequest.parse({**tensors, "height": ints(64)}, CARD, SETTINGS)
+    assert (sized.height, sized.width) == (64, None)
+
+
+def test_a_picture_to_begin_at_gives_the_size() -> None:
+    request = DenoiseRequest.parse(begun(side=12, prompts=3), CARD, SETTINGS)
+    assert (request.height, request.width) == (96, 96)
+    assert request.init
+    assert request.init.strength == 0.8
+
+
+@pytest.mark.parametrize(("strength", "steps"), [(0.7, 10), (0.29, 100), (0.1, 10), (1.0, 1)])
+def test_strength_is_the_number_that_was_written(strength: float, steps: int) -> None:
+    tensors = begun(strength=floats(strength), steps=ints(steps))
+    init = DenoiseRequest.parse(tensors, CARD, SETTINGS).init
+    assert init
+    assert init.strength == strength
+
+
 def test_empty_parameters_are_none() -> None:
     request = DecodeRequest.parse(latents(prompt=texts(), seed=ints()), CARD, SETTINGS)
     assert request.parameters == [{}]
@@ -185,11 +252,13 @@ def test_parameters_for_the_png_are_those_of_each_picture() -> None:
             steps=ints(20),
             guidance_scale=floats(7.5),
             scheduler=texts("euler"),
+            strength=floats(0.8),
         ),
         CARD,
         SETTINGS,
     )
     common = {"negative_prompt": "c", "steps": "20", "guidance_scale": "7.5", "scheduler": "euler"}
+    common["strength"] = "0.8"
     assert request.parameters == [
         {"prompt": "a", "seed": "1", **common},
         {"prompt": "b", "seed": "2", **common},

@@ -33,6 +33,8 @@ def test_an_empty_variable_is_not_set(model: str) -> None:
         ("DEVICE", "gpu", "DEVICE=gpu is not auto, cpu, cuda or cuda:N"),
         ("DTYPE", "int4", "DTYPE=int4 is not one of auto, float32, float16, bfloat16"),
         ("UNET_REPLICAS", "0", "UNET_REPLICAS=0 is not at least 1"),
+        ("VAE_ENCODER_REPLICAS", "0", "VAE_ENCODER_REPLICAS=0 is not at least 1"),
+        ("MAX_IMAGE_PIXELS", "0", "MAX_IMAGE_PIXELS=0 is not at least 1"),
         ("MODEL", "/nowhere", "MODEL=/nowhere is not a checkpoint's directory or a"),
     ],
 )

@@ -1,0 +1,5 @@
+from ray_stages.bridge import Bridge
+
+
+class TritonPythonModel(Bridge):
+    stage = "vae_encoder"

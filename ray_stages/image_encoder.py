@@ -1,0 +1,67 @@
+"""Pictures to the moments of the VAE's posterior: where image-to-image begins."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from diffusers.image_processor import VaeImageProcessor
+
+from ray_stages import image_file
+from ray_stages.checkpoint import Checkpoint
+from ray_stages.fields import Array
+from ray_stages.request import MIN_SIZE, EncodeRequest
+
+# Of one forward pass: the encoder's first layers are as wide as the picture, and gain little.
+MAX_PICTURES = 8
+
+
+class ImageEncoder:
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.vae = checkpoint.vae()
+        self.card = checkpoint.card
+        self.max_pixels = checkpoint.settings.max_image_pixels
+        self.device, self.dtype = checkpoint.device, checkpoint.dtype
+        self.processor = VaeImageProcessor(vae_scale_factor=self.card.vae_scale_factor)
+
+    def warm_up(self) -> None:
+        self.encode([np.zeros((1, 3, self.card.height, self.card.width), np.float32)])
+
+    def read(self, request: EncodeRequest) -> Array:
+        """Decodes one picture after the other, and keeps only what it was made smaller to.
+
+        All get the size of the first. Returns float32 [pictures, 3, height, width] from -1 to 1.
+        """
+        pixels = []
+        size: tuple[int | None, int | None] = (request.height, request.width)
+        for i, file in enumerate(request.files):
+            picture = image_file.read(file, i, self.max_pixels)
+            bounds = (MIN_SIZE, self.card.max_size)
+            own = (picture.height, picture.width)
+            size = image_file.fitted(own, size, self.card.vae_scale_factor, bounds)
+            pixels.append(self.processor.preprocess(picture, *size).numpy())
+        return np.concatenate(pixels)
+
+    def encode(self, requests: Sequence[Array]) -> list[Array]:
+        """Encodes what `read` gave for several requests, those of one size together.
+
+        Returns for each float32 [pictures, 2 * channels, height / 8, width / 8]: mean and
+        logarithm of the variance, as `AutoencoderKL` gives them, without the scaling factor.
+        """
+        by_size: dict[tuple[int, ...], list[int]] = defaultdict(list)
+        for i, pixels in enumerate(requests):
+            by_size[pixels.shape[1:]].append(i)
+        moments: dict[int, Array] = {}
+        for members in by_size.values():
+            together = self._moments(np.concatenate([requests[i] for i in members]))
+            ends = np.cumsum([len(requests[i]) for i in members])
+            moments |= zip(members, np.split(together, ends[:-1]), strict=True)
+        return [moments[i] for i in range(len(requests))]
+
+    @torch.inference_mode()
+    def _moments(self, pixels: Array) -> Array:
+        few = torch.split(torch.from_numpy(pixels), MAX_PICTURES)
+        posteriors = [self.vae.encode(p.to(self.device, self.dtype)).latent_dist for p in few]
+        return np.asarray(torch.cat([p.parameters for p in posteriors]).float().cpu())

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from diffusers.image_processor import VaeImageProcessor
+
+from ray_stages.checkpoint import Checkpoint
+from ray_stages.errors import InvalidRequest
+from ray_stages.image_encoder import MAX_PICTURES, ImageEncoder
+from ray_stages.request import EncodeRequest
+from tests.pictures import bomb, encoded, gradient
+
+
+@pytest.fixture
+def encoder(load: Callable[[str], Checkpoint]) -> ImageEncoder:
+    return ImageEncoder(load("sd15"))
+
+
+def test_pixels_and_moments_are_those_of_diffusers(encoder: ImageEncoder) -> None:
+    image = gradient(100, 70)
+    theirs = VaeImageProcessor().preprocess(image)
+    ours = encoder.read(EncodeRequest([encoded(image)]))
+    assert ours.shape == (1, 3, 64, 96)
+    assert (ours == theirs.numpy()).all()
+    with torch.inference_mode():
+        posterior = encoder.vae.encode(theirs).latent_dist
+    (moments,) = encoder.encode([ours])
+    assert moments.shape == (1, 8, 8, 12)
+    assert moments.dtype == np.float32
+    assert np.allclose(moments, posterior.parameters.numpy(), atol=1e-5)
+
+
+def test_all_pictures_of_a_request_get_one_size(encoder: ImageEncoder) -> None:
+    files = [encoded(gradient(96, 64)), encoded(gradient(300, 20), "webp")]
+    assert encoder.read(EncodeRequest(files)).shape == (2, 3, 64, 96)
+    assert encoder.read(EncodeRequest(files, height=72, width=64)).shape == (2, 3, 72, 64)
+    assert encoder.read(EncodeRequest(files, height=128)).shape == (2, 3, 128, 128)
+    assert encoder.read(EncodeRequest([encoded(gradient(640, 320))])).shape == (1, 3, 64, 128)
+
+
+def test_requests_of_any_size_keep_their_order(encoder: ImageEncoder) -> None:
+    rng = np.random.default_rng(0)
+    shapes = [(2, 3, 64, 64), (1, 3, 64, 96), (MAX_PICTURES, 3, 64, 64)]
+    requests = [rng.uniform(-1, 1, shape).astype(np.float32) for shape in shapes]
+    together = encoder.encode(requests)
+    assert [moments.shape for moments in together] == [
+        (2, 8, 8, 8),
+        (1, 8, 8, 12),
+        (MAX_PICTURES, 8, 8, 8),
+    ]
+    for request, moments in zip(requests, together, strict=True):
+        assert np.allclose(encoder.encode([request])[0], moments, atol=1e-4)
+
+
+def test_one_bad_file_is_named(encoder: ImageEncoder) -> None:
+    with pytest.raises(InvalidRequest, match="got 8000x8000 pixels at position 1"):
+        encoder.read(EncodeRequest([encoded(gradient(64, 64)), bomb(8000, 8000)]))
