@@ -15,7 +15,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -35,10 +35,10 @@ from tests.pictures import BLUE, bomb, circle, encoded, gradient
 from tests.serving import (
     ENSEMBLE,
     IMAGE_TO_IMAGE,
+    MAX_IN_FLIGHT,
     ROOT,
     Stack,
     pixels,
-    start_stack,
     tensors,
     wait_until,
 )
@@ -46,19 +46,6 @@ from tests.serving import (
 STAGES = ("text_encoder", "unet", "vae_decoder")
 STAGES_FROM_A_PICTURE = ("text_encoder", "vae_encoder", "unet", "vae_decoder")
 STAR = "a large yellow star on a black background"
-MAX_IN_FLIGHT = 96
-
-
-@pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    output = tmp_path_factory.mktemp("stack") / "serve.log"
-    stack = start_stack(output, MAX_IN_FLIGHT=str(MAX_IN_FLIGHT))
-    try:
-        stack.wait_ready()
-        yield stack
-    finally:
-        stack.process.terminate()
-        stack.process.wait(120)
 
 
 def in_log(stack: Stack, part: str, text: str) -> bool:

@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ENSEMBLE = "stable_diffusion"
 IMAGE_TO_IMAGE = "image_to_image"
 START_SECONDS = 240
+MAX_IN_FLIGHT = 96
 TYPES: dict[str, tuple[str, Any]] = {
     "prompt": ("BYTES", np.object_),
     "negative_prompt": ("BYTES", np.object_),
@@ -32,6 +33,11 @@ TYPES: dict[str, tuple[str, Any]] = {
     "height": ("INT32", np.int32),
     "width": ("INT32", np.int32),
     "guidance_scale": ("FP32", np.float32),
+    "guidance_end": ("FP32", np.float32),
+    "priority": ("INT32", np.int32),
+    "preview_every": ("INT32", np.int32),
+    "dump_latents_every": ("INT32", np.int32),
+    "request_id": ("BYTES", np.object_),
     "init_image": ("BYTES", np.object_),
     "strength": ("FP32", np.float32),
 }

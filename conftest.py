@@ -1,0 +1,28 @@
+"""One stack for all integration tests: those of `test.py` and `tests/test_live_*.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.serving import MAX_IN_FLIGHT, Stack, start_stack
+
+
+@pytest.fixture(scope="session")
+def latents_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("latents")
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory, latents_dir: Path) -> Iterator[Stack]:
+    """A real tritonserver and a real Ray, started once, called as users do."""
+    output = tmp_path_factory.mktemp("stack") / "serve.log"
+    stack = start_stack(output, MAX_IN_FLIGHT=str(MAX_IN_FLIGHT), LATENTS_DIR=str(latents_dir))
+    try:
+        stack.wait_ready()
+        yield stack
+    finally:
+        stack.process.terminate()
+        stack.process.wait(120)
