@@ -1,0 +1,47 @@
+"""What is asked for: the same wishes, at the same times, of every peer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import takewhile
+
+import numpy as np
+
+from training.world import PALETTE, RADII, SHAPES
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A picture to be drawn; `at` is when it is due, in seconds from the start of a load."""
+
+    prompt: str
+    seed: int
+    steps: int
+    at: float = 0.0
+
+
+def wishes(seed: int, steps: Sequence[int]) -> Iterator[Wish]:
+    """Without end, the same for the same seed: prompts, seeds and, of `steps`, one at random."""
+    rng = np.random.default_rng(seed)
+    while True:
+        size, shape = rng.choice(list(RADII)), rng.choice(SHAPES)
+        colour, ground = rng.choice(list(PALETTE), 2, replace=False)
+        prompt = f"a {size} {colour} {shape} on a {ground} background"
+        yield Wish(prompt, seed=int(rng.integers(2**31)), steps=int(rng.choice(list(steps))))
+
+
+def poisson(seed: int, steps: Sequence[int], rate: float, seconds: float) -> list[Wish]:
+    """Wishes that arrive independently of each other, `rate` a second on average.
+
+    Another rate draws the same pattern out or together, so that loads differ in nothing else.
+    """
+    gaps = np.random.default_rng([seed, 1])
+
+    def arrivals() -> Iterator[Wish]:
+        now = 0.0
+        for wish in wishes(seed, steps):
+            now += float(gaps.exponential()) / rate
+            yield replace(wish, at=now)
+
+    return list(takewhile(lambda wish: wish.at < seconds, arrivals()))
