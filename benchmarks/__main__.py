@@ -8,24 +8,29 @@ A run that was killed goes on where it was when the same command is given again.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import sys
-from dataclasses import asdict, replace
-from typing import Any
+from dataclasses import replace
 
 from rich.console import Console
 
 from benchmarks import plots
 from benchmarks.goals import verdicts
-from benchmarks.machine import commit, machine_facts, versions
-from benchmarks.peers import PeerFailed
+from benchmarks.machine import facts
+from benchmarks.peer import Peer
+from benchmarks.peers import OneProcess, PeerFailed, ServeBatch, ServeTemplate
 from benchmarks.plan import PEERS, Plan
+from benchmarks.relay import Relay
 from benchmarks.report import markdown, write_between
 from benchmarks.results import FOLDER, Results
-from benchmarks.run import run
+from benchmarks.run import Runner
 from ray_stages.settings import ROOT, Settings
 
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
 QUICK = "quick"
+MEASURED: dict[str, type[Peer]] = {
+    peer.key: peer for peer in (OneProcess, ServeTemplate, ServeBatch, Relay)
+}
 
 
 def parse() -> argparse.Namespace:
@@ -59,28 +64,6 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
     )
 
 
-def facts(plan: Plan, settings: Settings) -> dict[str, Any]:
-    from ray_stages.checkpoint import Checkpoint
-
-    checkpoint = Checkpoint(settings)
-    card = checkpoint.card
-    model = {
-        "name": card.name,
-        "device": str(checkpoint.device),
-        "dtype": str(checkpoint.dtype).removeprefix("torch."),
-        "size": f"{card.width}×{card.height}",
-        "guidance_scale": card.guidance_scale,
-        "threads": settings.resources("unet").threads,
-    }
-    return {
-        "plan": asdict(plan),
-        "model": model,
-        "commit": commit(),
-        "machine": machine_facts(),
-        "versions": versions(),
-    }
-
-
 def report(results: Results, console: Console) -> None:
     files = plots.draw_all(results)
     if results.name == QUICK:
@@ -98,14 +81,14 @@ def main() -> None:
     try:
         settings = Settings.from_env()
         plan = plan_of(arguments)
-        found = facts(plan, settings)
+        found = facts(plan, settings, MEASURED)
         cores = f"{found['model']['device']}-{found['machine']['cores']}-cores"
         name = arguments.name or (QUICK if arguments.quick else cores)
         if arguments.report:
             results = Results.load(FOLDER / f"{name}.json")
         else:
             results = Results.begin(name, found)
-            run(plan, settings, results, console)
+            asyncio.run(Runner(plan, MEASURED, settings, results, console).run())
             results.finish()
         report(results, console)
     except KeyboardInterrupt:

@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import subprocess
-import sys
-from importlib.metadata import version
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import psutil
+import torch
 
-from ray_stages.settings import ROOT
+from benchmarks.peer import Peer
+from benchmarks.plan import Plan
+from ray_stages.checkpoint import Checkpoint
+from ray_stages.settings import ROOT, Settings
 
 PACKAGES = ("torch", "diffusers", "transformers", "ray", "nvidia-pytriton", "tritonclient", "numpy")
+
+
+def facts(plan: Plan, settings: Settings, peers: Mapping[str, type[Peer]]) -> dict[str, Any]:
+    return {
+        "plan": asdict(plan),
+        "model": model_facts(settings),
+        "peers": {key: peer.label for key, peer in peers.items() if key in plan.peers},
+        "commit": commit(),
+        "machine": machine_facts(),
+        "versions": versions(),
+    }
 
 
 def machine_facts() -> dict[str, object]:
@@ -28,7 +46,24 @@ def machine_facts() -> dict[str, object]:
 
 
 def versions() -> dict[str, str]:
-    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def model_facts(settings: Settings) -> dict[str, object]:
+    checkpoint = Checkpoint(settings)
+    card = checkpoint.card
+    return {
+        "name": card.name,
+        "device": str(checkpoint.device),
+        "dtype": str(checkpoint.dtype).removeprefix("torch."),
+        "size": f"{card.width}×{card.height}",
+        "guidance_scale": card.guidance_scale,
+        "threads": settings.resources("unet").threads,
+    }
 
 
 def commit() -> str:
@@ -57,7 +92,4 @@ def _processor() -> str:
 
 
 def _gpu() -> str:
-    """Asked of a child, so that this process keeps no memory on it."""
-    program = "import torch.cuda as c; print(c.get_device_name() if c.is_available() else '')"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    return done.stdout.strip()
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else ""

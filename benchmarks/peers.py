@@ -1,4 +1,4 @@
-"""The four that are measured, each a child process, and how a wish reaches it."""
+"""Those that are measured as child processes, and how a wish reaches each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,8 +20,8 @@ import aiohttp
 import psutil
 
 from benchmarks.loads import Answer, DrawFailed
+from benchmarks.peer import Peer
 from benchmarks.pipeline import TIMES_HEADER, Times
-from benchmarks.plan import LABELS
 from benchmarks.workload import Wish
 from ray_stages.children import start_child, stop_child
 from ray_stages.settings import ROOT, Settings
@@ -35,44 +35,34 @@ class PeerFailed(Exception):
     """A peer did not start; the message says where its log is."""
 
 
-class Peer(ABC):
-    """`async with` starts it and ends it."""
-
-    key: ClassVar[str]
+class ChildPeer(Peer):
+    """A child process; its log is in the stack's run folder."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+        super().__init__(settings)
         self.folder = Path(tempfile.mkdtemp(prefix="bench-"))
         self.log = Path(settings.run_dir) / f"bench-{self.key}.log"
         self.child: subprocess.Popen[Any] | None = None
 
     async def __aenter__(self) -> Peer:
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        await self.start()
-        return self
+        try:
+            return await super().__aenter__()
+        except BaseException:
+            await self.stop()
+            raise
 
-    async def __aexit__(self, *_: object) -> None:
+    async def stop(self) -> None:
         await self.close()
         if self.child is not None:
             await asyncio.to_thread(stop_child, self.child, STOP_SECONDS)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @abstractmethod
-    async def start(self) -> None: ...
-
-    @abstractmethod
-    async def draw(self, wish: Wish) -> Answer: ...
-
-    @abstractmethod
     async def close(self) -> None:
-        """Whatever was opened to talk to it; the child is ended after."""
-
-    async def hop_counters(self) -> dict[str, float]:
-        """Totals that grow with every picture, where the peer can tell what its hops take."""
-        return {}
+        """Whatever was opened to talk to the child."""
 
     def cpu_seconds(self) -> float:
-        """Used so far by the child and all its descendants."""
+        """The child's and all its descendants'."""
         assert self.child
         parent = psutil.Process(self.child.pid)
         total = 0.0
@@ -84,10 +74,6 @@ class Peer(ABC):
             total += used.user + used.system
         return total
 
-    @property
-    def label(self) -> str:
-        return LABELS[self.key]
-
     def spawn(self, command: list[str], **options: Any) -> None:
         environment = {
             **os.environ,
@@ -97,6 +83,7 @@ class Peer(ABC):
             # Named after other systems, but on Linux too it makes Ray keep to 127.0.0.1.
             "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         }
+        self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("wb") as log:
             self.child = start_child(
                 [sys.executable, "-m", *command],
@@ -117,10 +104,11 @@ class Peer(ABC):
             await asyncio.sleep(0.05)
 
 
-class OneProcess(Peer):
+class OneProcess(ChildPeer):
     """diffusers alone: whoever comes while it draws stands in line."""
 
     key = "one_process"
+    label = "diffusers, one process"
 
     async def start(self) -> None:
         self.turn = asyncio.Lock()
@@ -150,10 +138,11 @@ class OneProcess(Peer):
         self.pipe.close()
 
 
-class ServeTemplate(Peer):
+class ServeTemplate(ChildPeer):
     """Over HTTP, as its users do."""
 
     key = "serve"
+    label = "Ray Serve template"
     options: ClassVar[list[str]] = []
 
     async def start(self) -> None:
@@ -189,6 +178,7 @@ class ServeTemplate(Peer):
 
 class ServeBatch(ServeTemplate):
     key = "serve_batch"
+    label = "Ray Serve, @serve.batch"
     options: ClassVar[list[str]] = ["--batched"]
 
 

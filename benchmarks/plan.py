@@ -5,14 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-LABELS = {
-    "one_process": "diffusers, one process",
-    "serve": "Ray Serve template",
-    "serve_batch": "Ray Serve, @serve.batch",
-    "relay": "Latent Relay",
-}
-PEERS = tuple(LABELS)
-SERVERS = PEERS[1:]
+SERVERS = ("serve", "serve_batch", "relay")
+PEERS = ("one_process", *SERVERS)
 SHARES = (50, 80, 110)
 SWEEP = (1, 2, 4, 8, 16, 32, 64)
 STREAMED = " with previews"

@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from benchmarks.plan import LABELS, PEERS, SERVERS, SHARES, SWEEP, of_clients, of_percent
+from benchmarks.plan import PEERS, SERVERS, SHARES, SWEEP, of_clients, of_percent
 from benchmarks.results import FOLDER, Results
 from benchmarks.samples import Cell, Summary, mean_spans
 
@@ -47,22 +47,23 @@ STYLE: Any = {
 }
 
 Groups = Mapping[tuple[str, str], Sequence[Cell]]
+Labels = Mapping[str, str]
 
 
 def draw_all(results: Results) -> list[Path]:
     """Returns the files: latency, clients and time."""
-    groups = results.by_load()
+    groups, labels = results.by_load(), results.facts["peers"]
     files = []
     with plt.rc_context(STYLE):
         for name, draw in (("latency", latency), ("clients", clients), ("time", time_spent)):
-            figure = draw(groups)
+            figure = draw(groups, labels)
             files.append(FOLDER / f"{results.name}-{name}.png")
             figure.savefig(files[-1])
             plt.close(figure)
     return files
 
 
-def latency(groups: Groups) -> Any:
+def latency(groups: Groups, labels: Labels) -> Any:
     """The share of pictures that came within so many seconds, a panel a Poisson load."""
     figure, axes = plt.subplots(
         1, len(SHARES), figsize=(11, 3.8), sharex=True, sharey=True, layout="constrained"
@@ -79,11 +80,11 @@ def latency(groups: Groups) -> Any:
         axis.xaxis.set_major_formatter(PLAIN)
         axis.xaxis.set_minor_formatter(NullFormatter())
     axes[0].set_ylabel("pictures drawn by then, %")
-    _legend(figure, SERVERS)
+    _legend(figure, labels)
     return figure
 
 
-def clients(groups: Groups) -> Any:
+def clients(groups: Groups, labels: Labels) -> Any:
     """Pictures a second and median latency, by the number of clients in a closed loop."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.8), layout="constrained")
     for peer in SERVERS:
@@ -104,11 +105,11 @@ def clients(groups: Groups) -> Any:
     right.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     right.yaxis.set_minor_formatter(NullFormatter())
     right.yaxis.set_major_formatter(PLAIN)
-    _legend(figure, SERVERS)
+    _legend(figure, labels)
     return figure
 
 
-def time_spent(groups: Groups) -> Any:
+def time_spent(groups: Groups, labels: Labels) -> Any:
     """What the seconds of an average picture went into, alone and among 16 clients."""
     figure, axes = plt.subplots(1, 2, figsize=(11, 3.2), layout="constrained")
     for axis, load in zip(axes, map(of_clients, (1, 16)), strict=True):
@@ -117,7 +118,7 @@ def time_spent(groups: Groups) -> Any:
         spans = [segments(mean_spans(groups[peer, load])) for peer in peers]
         for name, colour in SEGMENTS.items():
             widths = np.array([1000 * found[name] for found in spans])
-            axis.barh([LABELS[peer] for peer in peers], widths, left=left, color=colour, label=name)
+            axis.barh([labels[peer] for peer in peers], widths, left=left, color=colour, label=name)
             left += widths
         axis.set(title=load, xlabel="milliseconds of an average picture")
         axis.grid(visible=False, axis="y")
@@ -132,6 +133,10 @@ def segments(spans: Mapping[str, float]) -> dict[str, float]:
     return {"waiting": waiting, **named, "outside": max(0.0, spans["outside"])}
 
 
-def _legend(figure: Any, peers: Sequence[str]) -> None:
-    handles = [Line2D([], [], color=COLOURS[peer], lw=2, label=LABELS[peer]) for peer in peers]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(peers))
+def _legend(figure: Any, labels: Labels) -> None:
+    handles = [
+        Line2D([], [], color=COLOURS[peer], lw=2, label=labels[peer])
+        for peer in SERVERS
+        if peer in labels
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))

@@ -14,9 +14,9 @@ import tritonclient.grpc.aio as triton
 from prometheus_client.parser import text_string_to_metric_families
 from tritonclient.utils import InferenceServerException
 
-from benchmarks.loads import Answer, DrawFailed
-from benchmarks.peers import PNG, Peer
-from benchmarks.samples import MODELS
+from benchmarks.loads import Answer, Draw, DrawFailed
+from benchmarks.peers import PNG, ChildPeer
+from benchmarks.samples import MODELS, Cell, mean_spans
 from benchmarks.workload import Wish
 
 ENSEMBLE = "stable_diffusion"
@@ -27,10 +27,11 @@ BRIDGE_SECONDS = "latent_relay_latency_seconds_sum"
 FREE_PORTS = {"HTTP_PORT": "0", "GRPC_PORT": "0", "METRICS_PORT": "0"}
 
 
-class Relay(Peer):
+class Relay(ChildPeer):
     """As `make serve` starts it, with the settings of the environment."""
 
     key = "relay"
+    label = "Latent Relay"
 
     async def start(self) -> None:
         self.spawn(["ray_stages", "serve"], env=FREE_PORTS)
@@ -44,8 +45,8 @@ class Relay(Peer):
         if hasattr(self, "client"):
             await self.client.close()
 
-    async def streams(self) -> bool:
-        return bool(await self.client.is_model_ready(STREAM))
+    async def stream(self) -> Draw | None:
+        return self.draw_streamed if await self.client.is_model_ready(STREAM) else None
 
     async def draw(self, wish: Wish) -> Answer:
         outputs = [triton.InferRequestedOutput(name) for name in ("image", *TIMES)]
@@ -77,7 +78,7 @@ class Relay(Peer):
                 return Answer(png, first_step=first_preview, first_preview=first_preview)
         raise DrawFailed("the stream ended before the last picture")
 
-    async def hop_counters(self) -> dict[str, float]:
+    async def counters(self) -> dict[str, float]:
         """Seconds that all pictures so far have spent in Triton, and in the bridge of each stage.
 
         Triton counts neither the client's side nor the network; a bridge neither Triton's nor its
@@ -97,23 +98,15 @@ class Relay(Peer):
                     counters[sample.labels["stage"]] = sample.value
         return counters
 
-
-def hops(
-    counters: Mapping[str, float], latency: float, spans: Mapping[str, float]
-) -> dict[str, float]:
-    """Seconds that an average picture spends between the stages.
-
-    counters: mean seconds a picture in Triton and in the bridge of each stage; spans: in a stage.
-    """
-    bridges = sum(counters[model] for model in MODELS)
-    return {
-        "client ↔ Triton": latency - counters["triton"],
-        "inside Triton": counters["triton"] - bridges,
-        **{
-            f"bridge ↔ {model}": counters[model] - spans[f"{model}_queue"] - spans[model]
+    def hops(self, means: Mapping[str, float], cell: Cell) -> dict[str, float]:
+        spans = mean_spans([cell])
+        latency = sum(spans.values())
+        bridges = {
+            f"bridge ↔ {model}": means[model] - spans[f"{model}_queue"] - spans[model]
             for model in MODELS
-        },
-    }
+        }
+        inside = means["triton"] - sum(means[model] for model in MODELS)
+        return {"client ↔ Triton": latency - means["triton"], "inside Triton": inside, **bridges}
 
 
 def _inputs(wish: Wish) -> list[Any]:

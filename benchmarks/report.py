@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.goals import verdicts
-from benchmarks.plan import LABELS, PEERS, SERVERS, SHARES, STREAMED, SWEEP, of_clients, of_percent
+from benchmarks.plan import PEERS, SERVERS, SHARES, STREAMED, SWEEP, of_clients, of_percent
 from benchmarks.results import Results
 from benchmarks.samples import Cell, Summary, mean_hops, mean_spans, outside_share
 
@@ -24,6 +24,7 @@ SPANS = {
 }
 
 Groups = Mapping[tuple[str, str], Sequence[Cell]]
+Labels = Mapping[str, str]
 
 
 def write_between(document: Path, name: str, text: str) -> None:
@@ -48,7 +49,7 @@ def number(value: float) -> str:
 
 def markdown(results: Results, images: str) -> str:
     """images: where the plots lie, seen from the document."""
-    groups = results.by_load()
+    groups, labels = results.by_load(), results.facts["peers"]
 
     def plot(name: str, text: str) -> str:
         return f"![{text}]({images}{results.name}-{name}.png)"
@@ -57,11 +58,11 @@ def markdown(results: Results, images: str) -> str:
         facts(results),
         f"### Goals\n\n{goals(groups)}",
         f"### Under load\n\n{plot('latency', 'Latency under Poisson arrivals')}",
-        under_load(groups),
+        under_load(groups, labels),
         f"### More clients\n\n{plot('clients', 'Throughput and latency by clients')}",
-        more_clients(groups),
+        more_clients(groups, labels),
         f"### Where the time goes\n\n{plot('time', 'Where the time of a picture goes')}",
-        where_time_goes(groups),
+        where_time_goes(groups, labels),
     )
     return "\n\n".join(sections)
 
@@ -95,9 +96,9 @@ def goals(groups: Groups) -> str:
     return table(("ours over theirs", "goal", "measured", "single rounds", ""), rows)
 
 
-def under_load(groups: Groups) -> str:
+def under_load(groups: Groups, labels: Labels) -> str:
     rows = [
-        (load, _name(peer), *_figures(Summary.of(groups[peer, load])))
+        (load, _bold(labels, peer), *_figures(Summary.of(groups[peer, load])))
         for load in LOADS
         for peer in PEERS
         if (peer, load) in groups
@@ -108,8 +109,8 @@ def under_load(groups: Groups) -> str:
     return f"{text}\n\n{table(head, rows, texts=2)}{_previews(groups)}"
 
 
-def _name(peer: str) -> str:
-    return f"**{LABELS[peer]}**" if peer == "relay" else LABELS[peer]
+def _bold(labels: Labels, peer: str) -> str:
+    return f"**{labels[peer]}**" if peer == "relay" else labels[peer]
 
 
 def _figures(of: Summary) -> tuple[str, ...]:
@@ -130,23 +131,24 @@ def _previews(groups: Groups) -> str:
     return sentences
 
 
-def more_clients(groups: Groups) -> str:
+def more_clients(groups: Groups, labels: Labels) -> str:
+    servers = [peer for peer in SERVERS if peer in labels]
     rows = []
     for clients in SWEEP:
-        found = [Summary.of(groups.get((peer, of_clients(clients)), ())) for peer in SERVERS]
+        found = [Summary.of(groups.get((peer, of_clients(clients)), ())) for peer in servers]
         if any(of.pictures for of in found):
             figures = [of.per_second for of in found], [of.p50 for of in found]
             rows.append((str(clients), *(number(value) for row in figures for value in row)))
-    head = [f"{what}: {LABELS[peer]}" for what in ("pictures/s", "p50, s") for peer in SERVERS]
+    head = [f"{what}: {labels[peer]}" for what in ("pictures/s", "p50, s") for peer in servers]
     return table(("clients", *head), rows)
 
 
-def where_time_goes(groups: Groups) -> str:
+def where_time_goes(groups: Groups, labels: Labels) -> str:
     text = "Milliseconds of an average picture; outside is what neither a model nor a queue had."
-    return "\n\n".join([text, *(_spans(groups, load) for load in LOADS[:2])])
+    return "\n\n".join([text, *(_spans(groups, labels, load) for load in LOADS[:2])])
 
 
-def _spans(groups: Groups, load: str) -> str:
+def _spans(groups: Groups, labels: Labels, load: str) -> str:
     peers = [peer for peer in PEERS if (peer, load) in groups]
     found = [mean_spans(groups[peer, load]) for peer in peers]
     rows = [
@@ -157,7 +159,7 @@ def _spans(groups: Groups, load: str) -> str:
     rows.append(("share outside", *(f"{100 * outside_share(spans):.1f} %" for spans in found)))
     for hop, seconds in mean_hops(groups.get(("relay", load), ())).items():
         rows.append((f"– {hop}", *[""] * (len(peers) - 1), _milliseconds(seconds)))
-    return table((load, *(LABELS[peer] for peer in peers)), rows)
+    return table((load, *(labels[peer] for peer in peers)), rows)
 
 
 def _milliseconds(seconds: float | None) -> str:

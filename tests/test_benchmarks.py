@@ -6,18 +6,20 @@ import asyncio
 import io
 import itertools
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
 from rich.console import Console
 
-from benchmarks import plots, report, results, run
+from benchmarks import plots, report, results
 from benchmarks.goals import GOALS, verdicts
 from benchmarks.loads import Answer, DrawFailed, closed_loop, open_loop
-from benchmarks.peers import Peer
+from benchmarks.peer import Peer
 from benchmarks.pipeline import Times
 from benchmarks.plan import PEERS, Plan
-from benchmarks.relay import hops
+from benchmarks.relay import Relay
+from benchmarks.run import Runner
 from benchmarks.samples import Cell, Sample, Summary, mean_spans, outside_share, percentile
 from benchmarks.workload import Wish, poisson, wishes
 from ray_stages.settings import Settings
@@ -33,6 +35,7 @@ FACTS = {
         "guidance_scale": 3.0,
         "threads": 2,
     },
+    "peers": {key: key for key in PEERS},
     "commit": "abc",
     "machine": {"processor": "p", "cores": 2, "memory_gb": 1, "gpu": ""},
     "versions": {"torch": "2"},
@@ -148,8 +151,9 @@ def test_a_pipelines_times_add_up() -> None:
 def test_hops_and_stages_add_up_to_the_latency() -> None:
     stages = ("text_encoder", "unet", "vae_decoder")
     spans = {name: 0.1 for stage in stages for name in (stage, f"{stage}_queue")}
-    counters = {"triton": 0.9, **dict.fromkeys(stages, 0.25)}
-    between = hops(counters, 1.0, spans)
+    one = Cell("relay", "1 client", 0, 1.0, 0.0, [Sample(0.0, 20, 1.0, spans=spans)])
+    means = {"triton": 0.9, **dict.fromkeys(stages, 0.25)}
+    between = Relay(Settings()).hops(means, one)
     assert sum(between.values()) + sum(spans.values()) == pytest.approx(1.0)
     assert between["bridge ↔ unet"] == pytest.approx(0.05)
 
@@ -178,16 +182,12 @@ def test_goals_compare_ours_with_theirs() -> None:
 class FakePeer(Peer):
     """Draws in no time, and nothing is started."""
 
-    key = "relay"
-    started: list[str] = []  # noqa: RUF012
+    started: ClassVar[list[str]] = []
 
-    async def __aenter__(self) -> FakePeer:
+    async def start(self) -> None:
         FakePeer.started.append(self.key)
-        return self
 
-    async def __aexit__(self, *_: object) -> None: ...
-    async def start(self) -> None: ...
-    async def close(self) -> None: ...
+    async def stop(self) -> None: ...
 
     async def draw(self, wish: Wish) -> Answer:
         return await quickly(wish)
@@ -196,13 +196,14 @@ class FakePeer(Peer):
         return 0.0
 
 
+FAKES = {key: type("Fake", (FakePeer,), {"key": key, "label": key}) for key in PEERS}
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Results go there, and every peer is a fake one."""
+    """Results go there."""
     for module in (results, plots):
         monkeypatch.setattr(module, "FOLDER", tmp_path)
-    fakes = {key: type("Fake", (FakePeer,), {"key": key}) for key in PEERS}
-    monkeypatch.setattr(run, "PEERS", fakes)
     FakePeer.started.clear()
     return tmp_path
 
@@ -211,7 +212,8 @@ PLAN = Plan(rounds=2, seconds=0.06, sweep=(1, 2, 16))
 
 
 def measure(found: results.Results) -> None:
-    run.run(PLAN, Settings(), found, Console(file=io.StringIO()))
+    console = Console(file=io.StringIO())
+    asyncio.run(Runner(PLAN, FAKES, Settings(), found, console).run())
 
 
 def test_peers_take_turns_and_the_capacity_comes_first() -> None:
@@ -249,7 +251,7 @@ def test_a_result_becomes_tables_and_plots(folder: Path) -> None:
     found = results.Results.begin("test", FACTS)
     measure(found)
     text = report.markdown(found, images="")
-    assert "| Poisson 80 % | **Latent Relay** |" in text
+    assert "| Poisson 80 % | **relay** |" in text
     assert text.count("| goal |") == 1
     for goal in GOALS:
         assert goal.text in text
