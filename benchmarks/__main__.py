@@ -14,20 +14,16 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from benchmarks import plots
-from benchmarks.goals import verdicts
 from benchmarks.machine import facts
 from benchmarks.peer import Peer
 from benchmarks.peers import OneProcess, PeerFailed, ServeBatch, ServeTemplate
 from benchmarks.plan import PEERS, Plan
 from benchmarks.relay import Relay
-from benchmarks.report import markdown, write_between
+from benchmarks.report import QUICK, report
 from benchmarks.results import FOLDER, Results
 from benchmarks.run import Runner
-from ray_stages.settings import ROOT, Settings
+from ray_stages.settings import Settings
 
-DOCUMENT = ROOT / "docs" / "benchmarks.md"
-QUICK = "quick"
 MEASURED: dict[str, type[Peer]] = {
     peer.key: peer for peer in (OneProcess, ServeTemplate, ServeBatch, Relay)
 }
@@ -62,17 +58,6 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
         seconds=arguments.seconds,
         peers=tuple(arguments.peers),
     )
-
-
-def report(results: Results, console: Console) -> None:
-    files = plots.draw_all(results)
-    if results.name == QUICK:
-        (FOLDER / f"{QUICK}.md").write_text(markdown(results, images=""))
-    else:
-        write_between(DOCUMENT, "results", markdown(results, images="../benchmarks/results/"))
-    for verdict in verdicts(results.by_load()):
-        console.print(verdict, style="green" if verdict.met else "red")
-    console.print(f"{results.path} and {', '.join(file.name for file in files)}", soft_wrap=True)
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ import platform
 import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,13 @@ def facts(plan: Plan, settings: Settings, peers: Mapping[str, type[Peer]]) -> di
         "plan": asdict(plan),
         "model": model_facts(settings),
         "peers": {key: peer.label for key, peer in peers.items() if key in plan.peers},
+        **surroundings(),
+    }
+
+
+def surroundings() -> dict[str, Any]:
+    return {
+        "measured": f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC",
         "commit": commit(),
         "machine": machine_facts(),
         "versions": versions(),

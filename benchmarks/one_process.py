@@ -21,11 +21,10 @@ def main(descriptor: int) -> None:
         except EOFError:
             return
         arrived = time.monotonic()
-        images, times = pipeline.draw([wish])
-        times.arrived = arrived
+        ((image, times),) = pipeline.draw([wish])
         file = io.BytesIO()
-        images[0].save(file, "PNG")
-        connection.send((file.getvalue(), times))
+        image.save(file, "PNG")
+        connection.send((file.getvalue(), times.arriving(arrived)))
 
 
 if __name__ == "__main__":

@@ -123,8 +123,7 @@ class OneProcess(ChildPeer):
         arrived = time.monotonic()
         async with self.turn:
             png, times = await asyncio.to_thread(self._ask, wish)
-        times.arrived = arrived
-        return Answer(png, times.first_step, times.spans)
+        return Answer(png, times.first_step, times.arriving(arrived).spans)
 
     def _ask(self, wish: Wish) -> tuple[bytes, Times]:
         try:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.workload import Wish
@@ -14,9 +15,10 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 TIMES_HEADER = "X-Times"
+Drawn = tuple["Image", "Times"]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Times:
     """When a picture arrived, when each model began, when all ended; of `time.monotonic`.
 
@@ -30,6 +32,9 @@ class Times:
     ended: float = 0.0
     returned: float = 0.0
 
+    def arriving(self, arrived: float) -> Times:
+        return replace(self, arrived=arrived)
+
     @property
     def spans(self) -> dict[str, float]:
         return {
@@ -41,7 +46,7 @@ class Times:
 
 
 class Pipeline:
-    """Draws wishes of equal steps in one call, since the pipeline takes one number of steps."""
+    """The pipeline takes one number of steps a call, so only wishes of equal steps share one."""
 
     def __init__(self, settings: Settings) -> None:
         import torch
@@ -61,15 +66,15 @@ class Pipeline:
             variant=settings.model_variant or None,
         ).to(self.device)
         self.pipeline.set_progress_bar_config(disable=True)
-        self.times = Times()
+        self.marks: dict[str, float] = {}
         self.pipeline.unet.register_forward_pre_hook(lambda *_: self._mark("first_step"))
         self.pipeline.vae.decoder.register_forward_pre_hook(lambda *_: self._mark("decoding"))
 
-    def draw(self, wishes: Sequence[Wish]) -> tuple[list[Image], Times]:
+    def draw(self, wishes: Sequence[Wish]) -> list[Drawn]:
         import torch
 
         (steps,) = {wish.steps for wish in wishes}
-        self.times = Times(began=time.monotonic())
+        self.marks = {"began": time.monotonic()}
         result = self.pipeline(
             [wish.prompt for wish in wishes],
             num_inference_steps=steps,
@@ -77,14 +82,26 @@ class Pipeline:
             generator=[torch.Generator("cpu").manual_seed(wish.seed) for wish in wishes],
             **self.size,
         )
-        self.times.ended = time.monotonic()
-        return result.images, self.times
+        times = Times(**self.marks, ended=time.monotonic())
+        return [(image, times) for image in result.images]
+
+    def draw_mixed(self, wishes: Sequence[Wish]) -> list[Drawn]:
+        """One call for each number of steps, the shortest first; all are answered together."""
+        by_steps: dict[int, list[int]] = defaultdict(list)
+        for i, wish in enumerate(wishes):
+            by_steps[wish.steps].append(i)
+        drawn: dict[int, Drawn] = {}
+        for _, members in sorted(by_steps.items()):
+            drawn |= zip(members, self.draw([wishes[i] for i in members]), strict=True)
+        returned = time.monotonic()
+        pairs = (drawn[i] for i in range(len(wishes)))
+        return [(image, replace(times, returned=returned)) for image, times in pairs]
 
     def _mark(self, moment: str) -> None:
         """The first call of each; what is queued on a GPU is done by then."""
-        if not getattr(self.times, moment):
+        if moment not in self.marks:
             self._synchronize()
-            setattr(self.times, moment, time.monotonic())
+            self.marks[moment] = time.monotonic()
 
     def _synchronize(self) -> None:
         import torch

@@ -1,30 +1,42 @@
-"""A result in words: Markdown tables, between the markers of a document."""
+"""Puts a result where people see it: the terminal, docs/benchmarks.md, plots beside the figures."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from rich.console import Console
+
+from benchmarks import plots, results, tables
 from benchmarks.goals import verdicts
-from benchmarks.plan import PEERS, SERVERS, SHARES, STREAMED, SWEEP, of_clients, of_percent
+from benchmarks.machine import surroundings
 from benchmarks.results import Results
-from benchmarks.samples import Cell, Summary, mean_hops, mean_spans, outside_share
+from ray_stages.settings import ROOT
 
-LOADS = (*map(of_clients, (1, 16)), *map(of_percent, SHARES))
-SPANS = {
-    "queue": "waiting",
-    "text_encoder_queue": "waiting for the text encoder",
-    "text_encoder": "text encoder",
-    "unet_queue": "waiting for the UNet",
-    "unet": "UNet",
-    "vae_decoder_queue": "waiting for the decoder",
-    "vae_decoder": "decoder",
-    "outside": "outside",
-}
+DOCUMENT = ROOT / "docs" / "benchmarks.md"
+QUICK = "quick"
 
-Groups = Mapping[tuple[str, str], Sequence[Cell]]
-Labels = Mapping[str, str]
+
+def report(found: Results, console: Console, section: str = "results") -> None:
+    """section: of the document; a quick result has none, since its figures mean nothing."""
+    files = plots.draw_all(found)
+    if found.name.startswith(QUICK):
+        (results.FOLDER / f"{found.name}.md").write_text(tables.markdown(found, images=""))
+    else:
+        write_between(DOCUMENT, section, tables.markdown(found, images="../benchmarks/results/"))
+    for verdict in verdicts(found.by_load()):
+        console.print(str(verdict), style="green" if verdict.met else "red", soft_wrap=True)
+    console.print(f"{found.path} and {', '.join(file.name for file in files)}", soft_wrap=True)
+
+
+def publish(name: str, figures: Mapping[str, Any], text: str) -> None:
+    """The result of a small program: its JSON, and its section of the document."""
+    facts = surroundings()
+    results.FOLDER.mkdir(exist_ok=True)
+    (results.FOLDER / f"{name}.json").write_text(json.dumps({**facts, **figures}) + "\n")
+    write_between(DOCUMENT, name, f"{tables.surroundings(facts)}\n\n{text}")
 
 
 def write_between(document: Path, name: str, text: str) -> None:
@@ -35,132 +47,3 @@ def write_between(document: Path, name: str, text: str) -> None:
     if not found:
         raise ValueError(f"{document} has no {begin.strip()} … {end}")
     document.write_text(f"{before}{begin}{text.strip()}\n{end}{after}")
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], texts: int = 1) -> str:
-    """The first columns are texts, the others figures."""
-    rule = ["---"] * texts + ["--:"] * (len(head) - texts)
-    return "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *rows))
-
-
-def number(value: float) -> str:
-    return f"{value:.2f}" if math.isfinite(value) else "–"
-
-
-def markdown(results: Results, images: str) -> str:
-    """images: where the plots lie, seen from the document."""
-    groups, labels = results.by_load(), results.facts["peers"]
-
-    def plot(name: str, text: str) -> str:
-        return f"![{text}]({images}{results.name}-{name}.png)"
-
-    sections = (
-        facts(results),
-        f"### Goals\n\n{goals(groups)}",
-        f"### Under load\n\n{plot('latency', 'Latency under Poisson arrivals')}",
-        under_load(groups, labels),
-        f"### More clients\n\n{plot('clients', 'Throughput and latency by clients')}",
-        more_clients(groups, labels),
-        f"### Where the time goes\n\n{plot('time', 'Where the time of a picture goes')}",
-        where_time_goes(groups, labels),
-    )
-    return "\n\n".join(sections)
-
-
-def facts(results: Results) -> str:
-    model, machine, plan = (results.facts[part] for part in ("model", "machine", "plan"))
-    versions = ", ".join(f"{name} {version}" for name, version in results.facts["versions"].items())
-    return (
-        f"Measured {results.measured} at commit {results.facts['commit']}: "
-        f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB, "
-        f"{machine['gpu'] or 'no GPU'}; {versions}.\n"
-        f"`{model['name']}` in {model['dtype']} on {model['device']}, {model['size']}, guidance "
-        f"{model['guidance_scale']:g}, {model['threads']} threads, {plan['steps']} steps; in mixed "
-        f"loads one of {', '.join(map(str, plan['mix']))}. "
-        f"{plan['rounds']} rounds; a Poisson load lasts {plan['seconds']:g} s, and its rate is a "
-        f"percentage of what `@serve.batch` can do: {number(results.capacity())} pictures a second."
-    )
-
-
-def goals(groups: Groups) -> str:
-    rows = [
-        (
-            verdict.goal.text,
-            f"{'≤' if verdict.goal.at_most else '≥'} {verdict.goal.limit:.2f}×",
-            f"{verdict.ratio:.2f}×",
-            " to ".join(map(number, verdict.spread)),
-            "met" if verdict.met else "**not met**",
-        )
-        for verdict in verdicts(groups)
-    ]
-    return table(("ours over theirs", "goal", "measured", "single rounds", ""), rows)
-
-
-def under_load(groups: Groups, labels: Labels) -> str:
-    rows = [
-        (load, _bold(labels, peer), *_figures(Summary.of(groups[peer, load])))
-        for load in LOADS
-        for peer in PEERS
-        if (peer, load) in groups
-    ]
-    times = ("p50", "p95", "p99", "wait p50", "wait p95")
-    head = ("load", "peer", "pictures/s", *times, "CPU s a picture", "failed")
-    text = "Latencies in seconds; the wait is that before the first step."
-    return f"{text}\n\n{table(head, rows, texts=2)}{_previews(groups)}"
-
-
-def _bold(labels: Labels, peer: str) -> str:
-    return f"**{labels[peer]}**" if peer == "relay" else labels[peer]
-
-
-def _figures(of: Summary) -> tuple[str, ...]:
-    times = (of.p50, of.p95, of.p99, of.wait_p50, of.wait_p95)
-    return (*map(number, (of.per_second, *times, of.cost)), str(of.failed))
-
-
-def _previews(groups: Groups) -> str:
-    sentences = ""
-    for load in LOADS[:2]:
-        if cells := groups.get(("relay", load + STREAMED)):
-            of = Summary.of(cells)
-            sentences += (
-                f"\n\nLatent Relay, {load}{STREAMED}: the first one, after a quarter of the "
-                f"steps, comes after {number(of.preview_p50)} s (p95 {number(of.preview_p95)} s), "
-                f"the picture after {number(of.p50)} s (p95 {number(of.p95)} s)."
-            )
-    return sentences
-
-
-def more_clients(groups: Groups, labels: Labels) -> str:
-    servers = [peer for peer in SERVERS if peer in labels]
-    rows = []
-    for clients in SWEEP:
-        found = [Summary.of(groups.get((peer, of_clients(clients)), ())) for peer in servers]
-        if any(of.pictures for of in found):
-            figures = [of.per_second for of in found], [of.p50 for of in found]
-            rows.append((str(clients), *(number(value) for row in figures for value in row)))
-    head = [f"{what}: {labels[peer]}" for what in ("pictures/s", "p50, s") for peer in servers]
-    return table(("clients", *head), rows)
-
-
-def where_time_goes(groups: Groups, labels: Labels) -> str:
-    text = "Milliseconds of an average picture; outside is what neither a model nor a queue had."
-    return "\n\n".join([text, *(_spans(groups, labels, load) for load in LOADS[:2])])
-
-
-def _spans(groups: Groups, labels: Labels, load: str) -> str:
-    peers = [peer for peer in PEERS if (peer, load) in groups]
-    found = [mean_spans(groups[peer, load]) for peer in peers]
-    rows = [
-        (label, *(_milliseconds(spans.get(name)) for spans in found))
-        for name, label in SPANS.items()
-        if any(name in spans for spans in found)
-    ]
-    rows.append(("share outside", *(f"{100 * outside_share(spans):.1f} %" for spans in found)))
-    for hop, seconds in mean_hops(groups.get(("relay", load), ())).items():
-        rows.append((f"– {hop}", *[""] * (len(peers) - 1), _milliseconds(seconds)))
-    return table((load, *(labels[peer] for peer in peers)), rows)
-
-
-def _milliseconds(seconds: float | None) -> str:
-    return "" if seconds is None else f"{1000 * seconds:.1f}"

@@ -6,7 +6,6 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +14,13 @@ from benchmarks.samples import Cell, Summary
 FOLDER = Path(__file__).parent / "results"
 
 
-def _now() -> str:
-    return f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC"
-
-
 @dataclass
 class Results:
-    """facts: of plan, model, machine, versions and commit."""
+    """facts: of plan, model, peers, machine, versions and commit."""
 
     name: str
     facts: dict[str, Any]
     cells: list[Cell] = field(default_factory=list)
-    measured: str = field(default_factory=_now)
 
     @classmethod
     def begin(cls, name: str, facts: Mapping[str, Any]) -> Results:
@@ -42,7 +36,7 @@ class Results:
     def load(cls, path: Path) -> Results:
         data = json.loads(path.read_text())
         cells = [Cell.from_json(cell) for cell in data["cells"]]
-        return cls(data["name"], data["facts"], cells, data["measured"])
+        return cls(data["name"], data["facts"], cells)
 
     @property
     def path(self) -> Path:
@@ -79,6 +73,6 @@ class Results:
 
     def _json(self) -> str:
         """One line a cell: small enough to keep, and a diff that can be read."""
-        head = {"name": self.name, "measured": self.measured, "facts": self.facts}
+        head = {"name": self.name, "facts": self.facts}
         lines = [json.dumps(cell.to_json(), separators=(",", ":")) for cell in self.cells]
         return json.dumps(head, indent=1)[:-2] + ',\n "cells": [\n' + ",\n".join(lines) + "\n]}\n"

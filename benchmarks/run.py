@@ -62,7 +62,7 @@ class Runner:
         async with self.peers[visit.peer](self.settings) as peer:
             self._say(visit, "warming up")
             for clients in WARM_UP_CLIENTS:
-                await closed_loop(peer.draw, wishes(clients, [WARM_UP_STEPS]), clients, seconds=0)
+                await closed_loop(peer.draw, wishes([clients], [WARM_UP_STEPS]), clients, seconds=0)
             for load in visit.loads:
                 self._say(visit, load.name)
                 draw = await peer.stream() if load.streamed else peer.draw
@@ -84,12 +84,13 @@ class Runner:
         return replace(cell, hops=peer.hops(means, cell))
 
     async def _apply(self, draw: Draw, load: Load, number: int) -> Sequence[Sample]:
-        """The same seeds for every peer in a round, others in the next."""
+        """The same wishes for every peer in a round, others in the next."""
         steps = self.plan.mix if load.mixed else (self.plan.steps,)
         if load.clients:
-            return await closed_loop(draw, wishes(number, steps), load.clients, load.seconds)
+            asked = wishes([number, load.clients, load.streamed], steps)
+            return await closed_loop(draw, asked, load.clients, load.seconds)
         rate = self.results.capacity() * load.percent / 100
-        return await open_loop(draw, poisson(number, steps, rate, load.seconds))
+        return await open_loop(draw, poisson([number, load.percent], steps, rate, load.seconds))
 
     def _say(self, visit: Visit, what: str) -> None:
         round_of = f"round {visit.round + 1}/{self.plan.rounds}"

@@ -13,7 +13,6 @@ import io
 import json
 import threading
 import time
-from collections import defaultdict
 from dataclasses import asdict
 from typing import Any
 
@@ -21,7 +20,7 @@ from fastapi import FastAPI
 from fastapi.responses import Response
 from ray import serve
 
-from benchmarks.pipeline import TIMES_HEADER, Pipeline, Times
+from benchmarks.pipeline import TIMES_HEADER, Drawn, Pipeline
 from benchmarks.workload import Wish
 from ray_stages.settings import Settings
 
@@ -31,7 +30,6 @@ MAX_BATCH = 16
 ROOMY = 512
 
 app = FastAPI()
-Drawn = tuple[Any, Times]
 
 
 @serve.deployment(num_replicas=1, max_ongoing_requests=ROOMY)
@@ -44,10 +42,9 @@ class APIIngress:
     async def imagine(self, prompt: str, steps: int, seed: int) -> Response:
         arrived = time.monotonic()
         image, times = await self.diffusion.generate.remote(Wish(prompt, seed, steps))
-        times.arrived = arrived
         file = io.BytesIO()
         image.save(file, "PNG")
-        headers = {TIMES_HEADER: json.dumps(asdict(times))}
+        headers = {TIMES_HEADER: json.dumps(asdict(times.arriving(arrived)))}
         return Response(content=file.getvalue(), media_type="image/png", headers=headers)
 
 
@@ -61,16 +58,15 @@ class StableDiffusion:
 
     def generate(self, wish: Wish) -> Drawn:
         with self.lock:
-            images, times = self.pipeline.draw([wish])
-        return images[0], times
+            return self.pipeline.draw([wish])[0]
 
 
 @serve.deployment(max_ongoing_requests=ROOMY)
 class BatchedStableDiffusion:
     """Request-level batching: what waits is drawn together, and who comes later waits for that.
 
-    The pipeline takes one number of steps a call, so a batch is drawn in one call for each number
-    of steps in it, the shortest first; all are answered together, as `@serve.batch` has it.
+    A batch is drawn in one call for each number of steps in it, and answered as a whole, as
+    `@serve.batch` has it.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -78,20 +74,7 @@ class BatchedStableDiffusion:
 
     @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=0.01)
     async def generate(self, wishes: list[Wish]) -> list[Drawn]:
-        return await asyncio.to_thread(self._draw, wishes)
-
-    def _draw(self, wishes: list[Wish]) -> list[Drawn]:
-        by_steps: dict[int, list[int]] = defaultdict(list)
-        for i, wish in enumerate(wishes):
-            by_steps[wish.steps].append(i)
-        drawn: dict[int, Drawn] = {}
-        for _, members in sorted(by_steps.items()):
-            images, times = self.pipeline.draw([wishes[i] for i in members])
-            drawn.update((i, (image, times)) for i, image in zip(members, images, strict=True))
-        returned = time.monotonic()
-        for _, times in drawn.values():
-            times.returned = returned
-        return [drawn[i] for i in range(len(wishes))]
+        return await asyncio.to_thread(self.pipeline.draw_mixed, wishes)
 
 
 def application(settings: Settings, *, batched: bool, gpus: float) -> Any:

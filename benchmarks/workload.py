@@ -21,22 +21,26 @@ class Wish:
     at: float = 0.0
 
 
-def wishes(seed: int, steps: Sequence[int]) -> Iterator[Wish]:
-    """Without end, the same for the same seed: prompts, seeds and, of `steps`, one at random."""
+def wishes(seed: Sequence[int], steps: Sequence[int]) -> Iterator[Wish]:
+    """Without end, and the same for the same seed; each has one of `steps`, at random.
+
+    No prompt comes twice, so that nobody's cache of prompts helps.
+    """
     rng = np.random.default_rng(seed)
     while True:
         size, shape = rng.choice(list(RADII)), rng.choice(SHAPES)
         colour, ground = rng.choice(list(PALETTE), 2, replace=False)
-        prompt = f"a {size} {colour} {shape} on a {ground} background"
-        yield Wish(prompt, seed=int(rng.integers(2**31)), steps=int(rng.choice(list(steps))))
+        number = int(rng.integers(2**31))
+        prompt = f"a {size} {colour} {shape} on a {ground} background, no. {number}"
+        yield Wish(prompt, seed=number, steps=int(rng.choice(list(steps))))
 
 
-def poisson(seed: int, steps: Sequence[int], rate: float, seconds: float) -> list[Wish]:
+def poisson(seed: Sequence[int], steps: Sequence[int], rate: float, seconds: float) -> list[Wish]:
     """Wishes that arrive independently of each other, `rate` a second on average.
 
     Another rate draws the same pattern out or together, so that loads differ in nothing else.
     """
-    gaps = np.random.default_rng([seed, 1])
+    gaps = np.random.default_rng([*seed, 1])
 
     def arrivals() -> Iterator[Wish]:
         now = 0.0
