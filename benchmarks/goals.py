@@ -14,12 +14,15 @@ Cells = Mapping[tuple[str, str], Sequence[Cell]]
 class Goal:
     """Ours over theirs, of one figure under one load."""
 
-    text: str
+    name: str
     load: str
     peer: str
     figure: Callable[[Summary], float]
     limit: float
     at_most: bool
+
+    def text(self, labels: Mapping[str, str]) -> str:
+        return f"{self.load}: our {self.name} beside {labels[self.peer]}"
 
     def met(self, ratio: float) -> bool:
         return ratio <= self.limit if self.at_most else ratio >= self.limit
@@ -37,18 +40,18 @@ class Verdict:
     def met(self) -> bool:
         return self.goal.met(self.ratio)
 
-    def __str__(self) -> str:
+    def line(self, labels: Mapping[str, str]) -> str:
         sign = "≤" if self.goal.at_most else "≥"
         low, high = self.spread
         return (
-            f"{'pass' if self.met else 'FAIL'}  {self.goal.text}: {self.ratio:.2f}× "
+            f"{'pass' if self.met else 'FAIL'}  {self.goal.text(labels)}: {self.ratio:.2f}× "
             f"(goal {sign} {self.goal.limit:.2f}×; rounds {low:.2f} to {high:.2f})"
         )
 
 
 GOALS = (
     Goal(
-        text="one client: our median latency beside one process",
+        name="median latency",
         load="1 client",
         peer="one_process",
         figure=lambda summary: summary.p50,
@@ -56,7 +59,7 @@ GOALS = (
         at_most=True,
     ),
     Goal(
-        text="16 clients: our pictures a second beside the Serve template",
+        name="pictures a second",
         load="16 clients",
         peer="serve",
         figure=lambda summary: summary.per_second,
@@ -64,7 +67,7 @@ GOALS = (
         at_most=False,
     ),
     Goal(
-        text="16 clients: our pictures a second beside @serve.batch",
+        name="pictures a second",
         load="16 clients",
         peer="serve_batch",
         figure=lambda summary: summary.per_second,
@@ -72,7 +75,7 @@ GOALS = (
         at_most=False,
     ),
     Goal(
-        text="Poisson at 80 %: our p95 beside @serve.batch",
+        name="p95",
         load="Poisson 80 %",
         peer="serve_batch",
         figure=lambda summary: summary.p95,

@@ -28,7 +28,7 @@ def facts(plan: Plan, settings: Settings, peers: Mapping[str, type[Peer]]) -> di
     return {
         "plan": asdict(plan),
         "model": model_facts(settings),
-        "peers": {key: peer.label for key, peer in peers.items() if key in plan.peers},
+        "peers": {key: peer.label for key, peer in peers.items()},
         **surroundings(),
     }
 

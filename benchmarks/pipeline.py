@@ -61,10 +61,9 @@ class Pipeline:
         self.device = checkpoint.device
         self.pipeline: Any = StableDiffusionPipeline.from_pretrained(
             settings.model,
-            torch_dtype=checkpoint.dtype,
             use_safetensors=True,
             variant=settings.model_variant or None,
-        ).to(self.device)
+        ).to(self.device, checkpoint.dtype)
         self.pipeline.set_progress_bar_config(disable=True)
         self.marks: dict[str, float] = {}
         self.pipeline.unet.register_forward_pre_hook(lambda *_: self._mark("first_step"))

@@ -27,7 +27,11 @@ def report(found: Results, console: Console, section: str = "results") -> None:
     else:
         write_between(DOCUMENT, section, tables.markdown(found, images="../benchmarks/results/"))
     for verdict in verdicts(found.by_load()):
-        console.print(str(verdict), style="green" if verdict.met else "red", soft_wrap=True)
+        console.print(
+            verdict.line(found.facts["peers"]),
+            style="green" if verdict.met else "red",
+            soft_wrap=True,
+        )
     console.print(f"{found.path} and {', '.join(file.name for file in files)}", soft_wrap=True)
 
 

@@ -46,7 +46,7 @@ def markdown(results: Results, images: str) -> str:
 
     sections = (
         facts(results),
-        f"### Goals\n\n{goals(groups)}",
+        f"### Goals\n\n{goals(groups, labels)}",
         f"### Under load\n\n{plot('latency', 'Latency under Poisson arrivals')}",
         under_load(groups, labels),
         f"### More clients\n\n{plot('clients', 'Throughput and latency by clients')}",
@@ -62,10 +62,11 @@ def facts(results: Results) -> str:
     return (
         f"{surroundings(results.facts)}\n"
         f"`{model['name']}` in {model['dtype']} on {model['device']}, {model['size']}, guidance "
-        f"{model['guidance_scale']:g}, {model['threads']} threads, {plan['steps']} steps; in mixed "
-        f"loads one of {', '.join(map(str, plan['mix']))}. "
-        f"{plan['rounds']} rounds; a Poisson load lasts {plan['seconds']:g} s, and its rate is a "
-        f"percentage of what `@serve.batch` can do: {number(results.capacity())} pictures a second."
+        f"{model['guidance_scale']:g}, {plan['steps']} steps (in mixed loads one of "
+        f"{', '.join(map(str, plan['mix']))}), torch threads: {model['threads']}, rounds: "
+        f"{plan['rounds']}. A Poisson load lasts {plan['seconds']:g} s, and its rate is a "
+        f"percentage of what {results.facts['peers']['serve_batch']} can do: "
+        f"{number(results.capacity())} pictures a second."
     )
 
 
@@ -79,10 +80,10 @@ def surroundings(facts: Mapping[str, Any]) -> str:
     )
 
 
-def goals(groups: Groups) -> str:
+def goals(groups: Groups, labels: Labels) -> str:
     rows = [
         (
-            verdict.goal.text,
+            verdict.goal.text(labels),
             f"{'≤' if verdict.goal.at_most else '≥'} {verdict.goal.limit:.2f}×",
             f"{verdict.ratio:.2f}×",
             " to ".join(map(number, verdict.spread)),
@@ -129,7 +130,7 @@ def _previews(groups: Groups) -> str:
 
 
 def more_clients(groups: Groups, labels: Labels) -> str:
-    servers = [peer for peer in SERVERS if peer in labels]
+    servers = [peer for peer in SERVERS if (peer, of_clients(1)) in groups]
     rows = []
     for clients in SWEEP:
         found = [Summary.of(groups.get((peer, of_clients(clients)), ())) for peer in servers]

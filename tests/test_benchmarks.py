@@ -25,6 +25,7 @@ from benchmarks.workload import Wish, poisson, wishes
 from ray_stages.settings import Settings
 
 MIX = (10, 20, 30)
+LABELS = {key: key for key in PEERS}
 FACTS = {
     "plan": {"steps": 4, "mix": [2, 4, 6], "rounds": 2, "seconds": 4.0},
     "model": {
@@ -35,7 +36,7 @@ FACTS = {
         "guidance_scale": 3.0,
         "threads": 2,
     },
-    "peers": {key: key for key in PEERS},
+    "peers": LABELS,
     "measured": "today",
     "commit": "abc",
     "machine": {"processor": "p", "cores": 2, "memory_gb": 1, "gpu": ""},
@@ -173,7 +174,7 @@ def test_goals_compare_ours_with_theirs() -> None:
     assert found["serve"].ratio == pytest.approx(1.5)
     assert found["serve_batch"].met
     assert found["serve_batch"].spread == (0.5, 0.5)
-    assert str(found["serve"]).startswith("FAIL")
+    assert found["serve"].line(LABELS).startswith("FAIL  16 clients: our pictures a second")
 
 
 # The run
@@ -254,7 +255,7 @@ def test_a_result_becomes_tables_and_plots(folder: Path) -> None:
     assert "| Poisson 80 % | **relay** |" in text
     assert text.count("| goal |") == 1
     for goal in GOALS:
-        assert goal.text in text
+        assert goal.text(LABELS) in text
     files = plots.draw_all(found)
     assert [file.name for file in files] == [
         "test-latency.png",
