@@ -25,6 +25,9 @@ serve: setup ## keep the stack running until Ctrl-C
 test: setup ## unit tests and the integration suite; ARGS go to pytest
 	@exec $(PY) -m pytest $(ARGS)
 
+bench: setup ## measure us beside our peers, 25 minutes; ARGS go to benchmarks, such as --quick
+	@exec $(PY) -m benchmarks $(ARGS)
+
 check: setup ## what CI checks first: ruff, formatting, types
 	@exec scripts/check
 
@@ -56,4 +59,4 @@ help: ## show this
 .venv/bin/python:
 
 .DEFAULT_GOAL := help
-.PHONY: image serve test check format setup clean help
+.PHONY: image serve test bench check format setup clean help

@@ -1,0 +1,1 @@
+"""Latent Relay beside its peers: the same pictures, asked for in the same way, in one run."""

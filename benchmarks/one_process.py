@@ -1,0 +1,31 @@
+"""Peer 1, a child process: the pipeline alone. Wishes and pictures come and go through a pipe."""
+
+from __future__ import annotations
+
+import io
+import sys
+import time
+from multiprocessing.connection import Connection
+
+from benchmarks.pipeline import Pipeline
+from ray_stages.settings import Settings
+
+
+def main(descriptor: int) -> None:
+    connection = Connection(descriptor)
+    pipeline = Pipeline(Settings.from_env())
+    connection.send("ready")
+    while True:
+        try:
+            wish = connection.recv()
+        except EOFError:
+            return
+        arrived = time.monotonic()
+        ((image, times),) = pipeline.draw([wish])
+        file = io.BytesIO()
+        image.save(file, "PNG")
+        connection.send((file.getvalue(), times.arriving(arrived)))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -1,0 +1,188 @@
+"""Those that are measured as child processes, and how a wish reaches each."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from abc import abstractmethod
+from multiprocessing import Pipe
+from pathlib import Path
+from typing import Any, ClassVar
+
+import aiohttp
+import psutil
+
+from benchmarks.loads import Answer, DrawFailed
+from benchmarks.peer import Peer
+from benchmarks.pipeline import TIMES_HEADER, Times
+from benchmarks.workload import Wish
+from ray_stages.children import start_child, stop_child
+from ray_stages.settings import ROOT, Settings
+
+START_SECONDS = 300
+STOP_SECONDS = 60
+PNG = b"\x89PNG"
+
+
+class PeerFailed(Exception):
+    """A peer did not start; the message says where its log is."""
+
+
+class ChildPeer(Peer):
+    """A child process; its log is in the stack's run folder."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.folder = Path(tempfile.mkdtemp(prefix="bench-"))
+        self.log = Path(settings.run_dir) / f"bench-{self.key}.log"
+        self.child: subprocess.Popen[Any] | None = None
+
+    async def __aenter__(self) -> Peer:
+        try:
+            return await super().__aenter__()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        await self.close()
+        if self.child is not None:
+            await asyncio.to_thread(stop_child, self.child, STOP_SECONDS)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Whatever was opened to talk to the child."""
+
+    def cpu_seconds(self) -> float:
+        """The child's and all its descendants'."""
+        assert self.child
+        parent = psutil.Process(self.child.pid)
+        total = 0.0
+        for process in (parent, *parent.children(recursive=True)):
+            try:
+                used = process.cpu_times()
+            except psutil.NoSuchProcess:
+                continue
+            total += used.user + used.system
+        return total
+
+    def spawn(self, command: list[str], **options: Any) -> None:
+        environment = {
+            **os.environ,
+            **options.pop("env", {}),
+            "PYTHONPATH": str(ROOT),
+            "RAY_USAGE_STATS_ENABLED": "0",
+            # Named after other systems, but on Linux too it makes Ray keep to 127.0.0.1.
+            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        }
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("wb") as log:
+            self.child = start_child(
+                [sys.executable, "-m", *command],
+                cwd=ROOT,
+                env=environment,
+                stdout=log,
+                stderr=log,
+                **options,
+            )
+
+    async def until(self, ready: Any) -> None:
+        """Polls until it is, or the child has ended."""
+        assert self.child
+        end = time.monotonic() + START_SECONDS
+        while not ready():
+            if self.child.poll() is not None or time.monotonic() > end:
+                raise PeerFailed(f"{self.label} did not start; {self.log} says why")
+            await asyncio.sleep(0.05)
+
+
+class OneProcess(ChildPeer):
+    """diffusers alone: whoever comes while it draws stands in line."""
+
+    key = "one_process"
+    label = "diffusers, one process"
+
+    async def start(self) -> None:
+        self.turn = asyncio.Lock()
+        self.pipe, theirs = Pipe()
+        descriptor = theirs.fileno()
+        self.spawn(["benchmarks.one_process", str(descriptor)], pass_fds=[descriptor])
+        theirs.close()
+        await self.until(self.pipe.poll)
+        self.pipe.recv()
+
+    async def draw(self, wish: Wish) -> Answer:
+        arrived = time.monotonic()
+        async with self.turn:
+            png, times = await asyncio.to_thread(self._ask, wish)
+        return Answer(png, times.first_step, times.arriving(arrived).spans)
+
+    def _ask(self, wish: Wish) -> tuple[bytes, Times]:
+        try:
+            self.pipe.send(wish)
+            png, times = self.pipe.recv()
+        except (EOFError, OSError) as error:
+            raise DrawFailed(f"the process has ended ({error})") from error
+        return png, times
+
+    async def close(self) -> None:
+        self.pipe.close()
+
+
+class ServeTemplate(ChildPeer):
+    """Over HTTP, as its users do."""
+
+    key = "serve"
+    label = "Ray Serve template"
+    options: ClassVar[list[str]] = []
+
+    async def start(self) -> None:
+        self.port = _free_port()
+        self.session = aiohttp.ClientSession(
+            f"http://127.0.0.1:{self.port}",
+            connector=aiohttp.TCPConnector(limit=0),
+            timeout=aiohttp.ClientTimeout(total=None),
+        )
+        pipe, theirs = Pipe()
+        descriptor = theirs.fileno()
+        command = ["benchmarks.serve_process", str(descriptor), str(self.folder), str(self.port)]
+        self.spawn([*command, *self.options], pass_fds=[descriptor])
+        theirs.close()
+        await self.until(pipe.poll)
+        pipe.close()
+
+    async def draw(self, wish: Wish) -> Answer:
+        query = {"prompt": wish.prompt, "steps": wish.steps, "seed": wish.seed}
+        try:
+            async with self.session.get("/imagine", params=query) as response:
+                png = await response.read()
+        except aiohttp.ClientError as error:
+            raise DrawFailed(str(error)) from error
+        if response.status != 200 or not png.startswith(PNG):
+            raise DrawFailed(f"HTTP {response.status}: {png[:200]!r}")
+        times = Times(**json.loads(response.headers[TIMES_HEADER]))
+        return Answer(png, times.first_step, times.spans)
+
+    async def close(self) -> None:
+        await self.session.close()
+
+
+class ServeBatch(ServeTemplate):
+    key = "serve_batch"
+    label = "Ray Serve, @serve.batch"
+    options: ClassVar[list[str]] = ["--batched"]
+
+
+def _free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
