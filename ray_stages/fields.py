@@ -67,6 +67,10 @@ def rows(field: str, tensor: Array, most: int) -> int:
     return len(tensor)
 
 
+def one_or_each(n: int) -> str:
+    return "1" if n == 1 else f"1, or one for each of {n} prompts"
+
+
 def check_finite(field: str, tensor: Array) -> None:
     if not np.isfinite(tensor).all():
         raise InvalidRequest(field, "a value that is not finite", "finite numbers")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ray_stages import fields
 from ray_stages.errors import InvalidRequest
+from ray_stages.fields import Array, Tensors
 from ray_stages.model_card import ModelCard
 
 DEFAULT_STRENGTH = np.float32(0.8)  # as in diffusers
@@ -22,7 +21,7 @@ class InitImage:
     moments: float32 [n or 1, 2 * channels, h, w].
     """
 
-    moments: npt.NDArray[np.float32]
+    moments: Array
     strength: float
 
     def size(self, card: ModelCard) -> tuple[int, int]:
@@ -31,24 +30,20 @@ class InitImage:
         return height * card.vae_scale_factor, width * card.vae_scale_factor
 
     @classmethod
-    def parse(
-        cls, tensors: Mapping[str, npt.NDArray[Any]], n: int, steps: int, card: ModelCard
-    ) -> InitImage | None:
+    def parse(cls, tensors: Tensors, n: int, steps: int, card: ModelCard) -> InitImage | None:
         if "init_moments" not in tensors:
             if "strength" in tensors:
                 raise InvalidRequest("init_moments", "none", "given beside strength")
             return None
         moments = tensors["init_moments"]
         if len(moments) not in (1, n):
-            limit = f"1, or one for each of {n} prompts"
-            raise InvalidRequest("init_moments", f"{len(moments)} pictures", limit)
+            raise InvalidRequest("init_moments", f"{len(moments)} pictures", fields.one_or_each(n))
         if moments.shape[1] != 2 * card.latent_channels:
             limit = str(2 * card.latent_channels)
             raise InvalidRequest("init_moments", f"{moments.shape[1]} channels", limit)
-        if not np.isfinite(moments).all():
-            raise InvalidRequest("init_moments", "a value that is not finite", "finite numbers")
-        given = tensors["strength"].reshape(-1)[0] if "strength" in tensors else DEFAULT_STRENGTH
-        return cls(moments, _strength(given, steps))
+        fields.check_finite("init_moments", moments)
+        strength = fields.first(tensors, "strength", DEFAULT_STRENGTH)
+        return cls(moments, _strength(strength, steps))
 
 
 def _strength(given: np.float32, steps: int) -> float:

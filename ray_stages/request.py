@@ -217,7 +217,7 @@ def _seeds(tensor: Array | None, n: int) -> list[int]:
     """One seed a picture: given, counted up from the one given, or drawn."""
     given = [secrets.randbelow(2**32)] if tensor is None else [int(s) for s in tensor.reshape(-1)]
     if len(given) not in (1, n):
-        raise InvalidRequest("seed", f"{len(given)} seeds", f"1, or one for each of {n} prompts")
+        raise InvalidRequest("seed", f"{len(given)} seeds", fields.one_or_each(n))
     for seed in given:
         if seed < 0:
             raise InvalidRequest("seed", seed, f"0 to {MAX_SEED}")

@@ -1,10 +1,14 @@
 """The drawn world: scenes, captions, pictures, and the judge that looks at them."""
 
 import random
+import re
 
 import pytest
+from diffusers import AutoencoderKL
 
+from training.common import CHECKPOINT
 from training.judge import judge, look
+from training.pool import LATENT_SIZE, LatentPool
 from training.world import (
     IMAGE_SIZE,
     PALETTE,
@@ -101,3 +105,14 @@ def test_the_judge_finds_nothing_in_an_empty_picture() -> None:
     seen = look(draw(Scene("cyan", ())))
     assert seen.background == "cyan"
     assert seen.objects == ()
+
+
+def test_close_ups_show_one_object_and_say_no_place() -> None:
+    vae = AutoencoderKL.from_pretrained(CHECKPOINT / "vae")
+    pool = LatentPool(vae, random.Random(0))
+    pool.add(24)
+    latents, captions = pool.close_ups(12)
+    assert latents.shape == (12, 4, LATENT_SIZE // 2, LATENT_SIZE // 2)
+    said = " ".join(captions)
+    assert not re.search(r"\b(top|bottom|left|right|upper|lower|above|below)\b", said)
+    assert any(shape in said for shape in SHAPES)
