@@ -52,7 +52,8 @@ class LatentsDump:
         try:
             target.mkdir(parents=True, exist_ok=True)
             for step, latents in steps.items():
-                save_file({"latents": latents}, target / f"step_{step:03d}.safetensors")
+                whole = np.ascontiguousarray(latents)  # or safetensors writes other numbers
+                save_file({"latents": whole}, target / f"step_{step:03d}.safetensors")
                 picture(latents).save(target / f"step_{step:03d}.png")
             self._make_room(target)
         except OSError as error:

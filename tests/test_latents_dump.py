@@ -15,7 +15,8 @@ LATENTS = np.random.default_rng(0).normal(size=(2, 4, 8, 8)).astype(np.float32)
 
 def test_latents_and_their_picture_lie_under_the_requests_name(tmp_path: Path) -> None:
     dump = LatentsDump(tmp_path, max_bytes=10**6)
-    dump.write("mine", {3: LATENTS, 6: 2 * LATENTS})
+    strided = np.stack([LATENTS, 2 * LATENTS], axis=1)
+    dump.write("mine", {3: strided[:, 0], 6: strided[:, 1]})
     dump.close()
     assert sorted(file.name for file in (tmp_path / "mine").iterdir()) == [
         "step_003.png",
