@@ -18,7 +18,7 @@ import torch
 
 from benchmarks.loads import Answer, DrawFailed
 from benchmarks.peer import Peer
-from benchmarks.pipeline import Pipeline
+from benchmarks.pipeline import MAX_BATCH, Pipeline
 from benchmarks.workload import Wish
 from ray_stages import row_limit
 from ray_stages.checkpoint import Checkpoint
@@ -28,7 +28,6 @@ from ray_stages.image_codec import ImageDecoder
 from ray_stages.request import DecodeRequest, DenoiseRequest, Guidance, TextRequest
 from ray_stages.text_encoder import TextEncoder
 
-MAX_BATCH = 16
 A = TypeVar("A")
 B = TypeVar("B")
 

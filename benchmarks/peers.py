@@ -12,7 +12,9 @@ import sys
 import tempfile
 import time
 from abc import abstractmethod
+from collections.abc import Callable
 from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -40,7 +42,7 @@ class ChildPeer(Peer):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        self.folder = Path(tempfile.mkdtemp(prefix="bench-"))
+        self.folder = ""
         self.log = Path(settings.run_dir) / f"bench-{self.key}.log"
         self.child: subprocess.Popen[Any] | None = None
 
@@ -55,7 +57,8 @@ class ChildPeer(Peer):
         await self.close()
         if self.child is not None:
             await asyncio.to_thread(stop_child, self.child, STOP_SECONDS)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if self.folder:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     @abstractmethod
     async def close(self) -> None:
@@ -94,14 +97,27 @@ class ChildPeer(Peer):
                 **options,
             )
 
-    async def until(self, ready: Any) -> None:
-        """Polls until it is, or the child has ended."""
+    async def until(self, ready: Callable[[], object]) -> None:
+        """Returns when it is; PeerFailed when the child has ended, or takes too long."""
         assert self.child
         end = time.monotonic() + START_SECONDS
         while not ready():
             if self.child.poll() is not None or time.monotonic() > end:
                 raise PeerFailed(f"{self.label} did not start; {self.log} says why")
             await asyncio.sleep(0.05)
+
+    async def spawn_with_pipe(self, module: str, *arguments: str) -> Connection:
+        """Returns our end when the child has said through it that it is ready."""
+        pipe, theirs = Pipe()
+        descriptor = theirs.fileno()
+        self.spawn([module, str(descriptor), *arguments], pass_fds=[descriptor])
+        theirs.close()
+        await self.until(pipe.poll)
+        try:
+            pipe.recv()
+        except EOFError:
+            raise PeerFailed(f"{self.label} did not start; {self.log} says why") from None
+        return pipe
 
 
 class OneProcess(ChildPeer):
@@ -112,12 +128,7 @@ class OneProcess(ChildPeer):
 
     async def start(self) -> None:
         self.turn = asyncio.Lock()
-        self.pipe, theirs = Pipe()
-        descriptor = theirs.fileno()
-        self.spawn(["benchmarks.one_process", str(descriptor)], pass_fds=[descriptor])
-        theirs.close()
-        await self.until(self.pipe.poll)
-        self.pipe.recv()
+        self.pipe = await self.spawn_with_pipe("benchmarks.one_process")
 
     async def draw(self, wish: Wish) -> Answer:
         arrived = time.monotonic()
@@ -134,7 +145,8 @@ class OneProcess(ChildPeer):
         return png, times
 
     async def close(self) -> None:
-        self.pipe.close()
+        if hasattr(self, "pipe"):
+            self.pipe.close()
 
 
 class ServeTemplate(ChildPeer):
@@ -146,18 +158,14 @@ class ServeTemplate(ChildPeer):
 
     async def start(self) -> None:
         self.port = _free_port()
+        self.folder = tempfile.mkdtemp(prefix="bench-")
         self.session = aiohttp.ClientSession(
             f"http://127.0.0.1:{self.port}",
             connector=aiohttp.TCPConnector(limit=0),
             timeout=aiohttp.ClientTimeout(total=None),
         )
-        pipe, theirs = Pipe()
-        descriptor = theirs.fileno()
-        command = ["benchmarks.serve_process", str(descriptor), str(self.folder), str(self.port)]
-        self.spawn([*command, *self.options], pass_fds=[descriptor])
-        theirs.close()
-        await self.until(pipe.poll)
-        pipe.close()
+        arguments = [self.folder, str(self.port), *self.options]
+        (await self.spawn_with_pipe("benchmarks.serve_process", *arguments)).close()
 
     async def draw(self, wish: Wish) -> Answer:
         query = {"prompt": wish.prompt, "steps": wish.steps, "seed": wish.seed}

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 TIMES_HEADER = "X-Times"
+MAX_BATCH = 16  # requests; with guidance, 32 rows
 Drawn = tuple["Image", "Times"]
 
 

@@ -43,7 +43,7 @@ class Plan:
     steps: int = 20
     mix: tuple[int, ...] = (10, 20, 30)
     rounds: int = 2
-    seconds: float = 36.0
+    seconds: float = 32.0
     sweep: tuple[int, ...] = SWEEP
     peers: tuple[str, ...] = PEERS
 

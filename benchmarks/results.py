@@ -29,7 +29,7 @@ class Results:
         if not fresh.partial.exists():
             return fresh
         left = cls.load(fresh.partial)
-        same = all(left.facts[key] == fresh.facts[key] for key in ("plan", "model", "commit"))
+        same = all(left.facts.get(key) == fresh.facts[key] for key in ("plan", "model", "commit"))
         return left if same else fresh
 
     @classmethod

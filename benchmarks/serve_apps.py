@@ -20,12 +20,10 @@ from fastapi import FastAPI
 from fastapi.responses import Response
 from ray import serve
 
-from benchmarks.pipeline import TIMES_HEADER, Drawn, Pipeline
+from benchmarks.pipeline import MAX_BATCH, TIMES_HEADER, Drawn, Pipeline
 from benchmarks.workload import Wish
 from ray_stages.settings import Settings
 
-# As many rows as our UNet takes at once by default: a guided picture has two.
-MAX_BATCH = 16
 # Serve's default of 5 would keep batches small.
 ROOMY = 512
 

@@ -38,7 +38,7 @@ def wishes(seed: Sequence[int], steps: Sequence[int]) -> Iterator[Wish]:
 def poisson(seed: Sequence[int], steps: Sequence[int], rate: float, seconds: float) -> list[Wish]:
     """Wishes that arrive independently of each other, `rate` a second on average.
 
-    Another rate draws the same pattern out or together, so that loads differ in nothing else.
+    The pattern is the seed's alone; the rate draws it out or together.
     """
     gaps = np.random.default_rng([*seed, 1])
 
