@@ -51,13 +51,11 @@ class Results:
 
     def add(self, cell: Cell) -> None:
         self.cells.append(cell)
-        FOLDER.mkdir(exist_ok=True)
-        temporary = self.partial.with_suffix(".tmp")
-        temporary.write_text(self._json())
-        temporary.replace(self.partial)
+        self._write()
 
     def finish(self) -> None:
         """Only a whole run takes the place of the one before."""
+        self._write()
         self.partial.replace(self.path)
 
     def by_load(self) -> dict[tuple[str, str], Sequence[Cell]]:
@@ -70,6 +68,12 @@ class Results:
     def capacity(self) -> float:
         """Pictures a second."""
         return Summary.of([cell for cell in self.cells if cell.load == "capacity"]).per_second
+
+    def _write(self) -> None:
+        FOLDER.mkdir(exist_ok=True)
+        temporary = self.partial.with_suffix(".tmp")
+        temporary.write_text(self._json())
+        temporary.replace(self.partial)
 
     def _json(self) -> str:
         """One line a cell: small enough to keep, and a diff that can be read."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -14,7 +17,7 @@ from benchmarks.peer import Peer
 from benchmarks.plan import Load, Plan, Visit
 from benchmarks.results import Results
 from benchmarks.samples import Cell, Sample
-from benchmarks.workload import poisson, wishes
+from benchmarks.workload import Wish, poisson, wishes
 from ray_stages.settings import Settings
 
 # Kernels pick their ways for each batch size when they first see it.
@@ -35,6 +38,7 @@ class Runner:
     ) -> None:
         self.plan, self.peers, self.settings, self.results = plan, peers, settings, results
         self.console = console
+        self.pictures: dict[str, bytes] = {}
         self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -50,6 +54,8 @@ class Runner:
             self.task = self.progress.add_task("", total=total)
             for visit in visits:
                 await self._visit(visit)
+        if len(self.pictures) > 1:
+            self.results.facts["difference"] = difference(list(self.pictures.values()))
 
     def _missing(self, visit: Visit) -> Visit:
         missing = [
@@ -63,6 +69,7 @@ class Runner:
             self._say(visit, "warming up")
             for clients in WARM_UP_CLIENTS:
                 await closed_loop(peer.draw, wishes([clients], [WARM_UP_STEPS]), clients, seconds=0)
+            self.pictures[visit.peer] = (await peer.draw(self._same())).png
             for load in visit.loads:
                 self._say(visit, load.name)
                 draw = await peer.stream() if load.streamed else peer.draw
@@ -92,8 +99,17 @@ class Runner:
         rate = self.results.capacity() * load.percent / 100
         return await open_loop(draw, poisson([number, load.percent], steps, rate, load.seconds))
 
+    def _same(self) -> Wish:
+        return Wish("a large yellow star on a black background", seed=7, steps=self.plan.steps)
+
     def _say(self, visit: Visit, what: str) -> None:
         round_of = f"round {visit.round + 1}/{self.plan.rounds}"
         self.progress.update(
             self.task, description=f"{round_of}  {self.peers[visit.peer].label}  {what}"
         )
+
+
+def difference(pngs: Sequence[bytes]) -> int:
+    """The largest between any pixel of two pictures, of 255."""
+    pictures = [np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int) for png in pngs]
+    return max(int(np.abs(pictures[0] - other).max()) for other in pictures[1:])

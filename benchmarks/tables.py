@@ -67,7 +67,14 @@ def facts(results: Results) -> str:
         f"{plan['rounds']}. A Poisson load lasts {plan['seconds']:g} s, and its rate is a "
         f"percentage of what {results.facts['peers']['serve_batch']} can do: "
         f"{number(results.capacity())} pictures a second."
+        f"{_same_picture(results.facts)}"
     )
+
+
+def _same_picture(facts: Mapping[str, Any]) -> str:
+    if "difference" not in facts:
+        return ""
+    return f" For one seed, all drew the same picture within {facts['difference']} of 255."
 
 
 def surroundings(facts: Mapping[str, Any]) -> str:

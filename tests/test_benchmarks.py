@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from PIL import Image
 from rich.console import Console
 
 from benchmarks import plots, report, results, tables
@@ -19,7 +20,7 @@ from benchmarks.peer import Peer
 from benchmarks.pipeline import Times
 from benchmarks.plan import PEERS, Plan
 from benchmarks.relay import Relay
-from benchmarks.run import Runner
+from benchmarks.run import Runner, difference
 from benchmarks.samples import Cell, Sample, Summary, mean_spans, outside_share, percentile
 from benchmarks.workload import Wish, poisson, wishes
 from ray_stages.settings import Settings
@@ -82,9 +83,15 @@ def test_wishes_differ() -> None:
 # The loads
 
 
+def png(level: int = 0) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (4, 4), (level, 0, 0)).save(file, "PNG")
+    return file.getvalue()
+
+
 async def quickly(wish: Wish) -> Answer:
     await asyncio.sleep(0.01)
-    return Answer(b"", first_step=0.0)
+    return Answer(png(), first_step=0.0)
 
 
 def test_a_closed_loop_asks_again_until_the_time_is_over() -> None:
@@ -254,6 +261,7 @@ def test_a_result_becomes_tables_and_plots(folder: Path) -> None:
     text = tables.markdown(found, images="")
     assert "| Poisson 80 % | **relay** |" in text
     assert text.count("| goal |") == 1
+    assert "within 0 of 255" in text
     for goal in GOALS:
         assert goal.text(LABELS) in text
     files = plots.draw_all(found)
@@ -263,6 +271,10 @@ def test_a_result_becomes_tables_and_plots(folder: Path) -> None:
         "test-time.png",
     ]
     assert all(file.stat().st_size > 10_000 for file in files)
+
+
+def test_pictures_are_compared_pixel_by_pixel() -> None:
+    assert difference([png(), png(), png(3)]) == 3
 
 
 def test_only_what_is_between_the_markers_is_written(tmp_path: Path) -> None:
