@@ -61,6 +61,8 @@ class Batcher(Generic[A, B]):
 
 
 class InProcess(Peer):
+    in_our_process = True
+
     async def start(self) -> None:
         gc.collect()  # hooks make circles, and the peer before lies on the device until then
         torch.cuda.empty_cache()

@@ -17,6 +17,7 @@ class Peer(ABC):
 
     key: ClassVar[str]
     label: ClassVar[str]
+    in_our_process: ClassVar[bool] = False
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

@@ -50,7 +50,7 @@ class Plan:
     @classmethod
     def quick(cls) -> Plan:
         """Whether all works, in under three minutes; its figures mean nothing."""
-        return cls(steps=4, mix=(2, 4, 6), rounds=1, seconds=4.0, sweep=(1, 16))
+        return cls(steps=4, mix=(2, 4, 6), rounds=1, seconds=3.0, sweep=(1, 16))
 
     @property
     def capacity(self) -> Load:

@@ -13,7 +13,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
 
 from benchmarks.plan import PEERS, SERVERS, SHARES, SWEEP, of_clients, of_percent
 from benchmarks.results import FOLDER, Results
@@ -70,16 +70,16 @@ def latency(groups: Groups, labels: Labels) -> Any:
     )
     for axis, percent in zip(axes, SHARES, strict=True):
         for peer in SERVERS:
-            if cells := groups.get((peer, of_percent(percent))):
-                values = np.sort([sample.latency for cell in cells for sample in cell.drawn])
-                shares = np.arange(1, len(values) + 1) / len(values)
-                axis.step(values, 100 * shares, color=COLOURS[peer], lw=2, where="post")
-        axis.axhline(95, color="#999999", lw=1, ls=":")
+            cells = groups.get((peer, of_percent(percent)), ())
+            if latencies := [sample.latency for cell in cells for sample in cell.drawn]:
+                axis.ecdf(latencies, color=COLOURS[peer], lw=2)
+        axis.axhline(0.95, color="#999999", lw=1, ls=":")
         axis.set(title=f"Poisson arrivals, {percent} %", xlabel="latency, seconds", xscale="log")
+        axis.yaxis.set_major_formatter(PercentFormatter(1))
         axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.xaxis.set_major_formatter(PLAIN)
         axis.xaxis.set_minor_formatter(NullFormatter())
-    axes[0].set_ylabel("pictures drawn by then, %")
+    axes[0].set(ylabel="pictures drawn by then", ylim=(0, 1.02))
     _legend(figure, labels)
     return figure
 

@@ -32,6 +32,8 @@ def report(found: Results, console: Console, section: str = "results") -> None:
             style="green" if verdict.met else "red",
             soft_wrap=True,
         )
+    if found.name.startswith(QUICK):
+        console.print("a quick run: all works, but its figures mean nothing")
     console.print(f"{found.path} and {', '.join(file.name for file in files)}", soft_wrap=True)
 
 

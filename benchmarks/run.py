@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -12,6 +11,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from benchmarks.clock import Clock
 from benchmarks.loads import Draw, closed_loop, open_loop
 from benchmarks.peer import Peer
 from benchmarks.plan import Load, Plan, Visit
@@ -80,10 +80,18 @@ class Runner:
                 self.progress.advance(self.task)
 
     async def _measure(self, peer: Peer, draw: Draw, load: Load, number: int) -> Cell:
-        counters, cpu, begin = await peer.counters(), peer.cpu_seconds(), time.monotonic()
+        counters, before = await peer.counters(), Clock.read(peer)
         samples = await self._apply(draw, load, number)
-        seconds, cpu = time.monotonic() - begin, peer.cpu_seconds() - cpu
-        cell = Cell(peer.key, load.name, number, seconds, cpu, samples)
+        spent = Clock.read(peer) - before
+        cell = Cell(
+            peer=peer.key,
+            load=load.name,
+            round=number,
+            seconds=spent.wall,
+            cpu_seconds=spent.peer,
+            others=max(0.0, spent.machine - spent.peer - spent.us) / spent.wall,
+            samples=samples,
+        )
         if not counters or load.streamed or not cell.drawn:
             return cell
         grown = await peer.counters()

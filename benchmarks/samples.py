@@ -33,7 +33,8 @@ class Cell:
     """One load on one peer in one round.
 
     seconds: from the first wish to the last picture; cpu_seconds: what the peer's processes used;
-    hops: mean seconds a picture between the stages, where the peer can tell.
+    others: how many cores were busy with what is no part of this; hops: mean seconds a picture
+    between the stages, where the peer can tell.
     """
 
     peer: str
@@ -43,6 +44,7 @@ class Cell:
     cpu_seconds: float
     samples: Sequence[Sample]
     hops: Mapping[str, float] = field(default_factory=dict)
+    others: float = 0.0
 
     @property
     def drawn(self) -> list[Sample]:

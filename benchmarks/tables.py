@@ -67,7 +67,7 @@ def facts(results: Results) -> str:
         f"{plan['rounds']}. A Poisson load lasts {plan['seconds']:g} s, and its rate is a "
         f"percentage of what {results.facts['peers']['serve_batch']} can do: "
         f"{number(results.capacity())} pictures a second."
-        f"{_same_picture(results.facts)}"
+        f"{_same_picture(results.facts)} {_others(results.cells)}"
     )
 
 
@@ -75,6 +75,13 @@ def _same_picture(facts: Mapping[str, Any]) -> str:
     if "difference" not in facts:
         return ""
     return f" For one seed, all drew the same picture within {facts['difference']} of 255."
+
+
+def _others(cells: Sequence[Cell]) -> str:
+    """Tells whether the machine was ours alone."""
+    cores = [cell.others for cell in cells]
+    mean, most = sum(cores) / (len(cores) or 1), max(cores, default=0.0)
+    return f"Other programs kept {number(mean)} cores busy on average, {number(most)} at most."
 
 
 def surroundings(facts: Mapping[str, Any]) -> str:
