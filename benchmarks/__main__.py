@@ -17,7 +17,7 @@ from rich.console import Console
 from benchmarks.machine import facts
 from benchmarks.peer import Peer
 from benchmarks.peers import OneProcess, PeerFailed, ServeBatch, ServeTemplate
-from benchmarks.plan import PEERS, Plan
+from benchmarks.plan import PEERS, SERVERS, Plan
 from benchmarks.relay import Relay
 from benchmarks.report import QUICK, report
 from benchmarks.results import FOLDER, Results
@@ -45,7 +45,10 @@ def parse() -> argparse.Namespace:
     add("--mix", type=int, nargs="+", default=whole.mix, help="steps of mixed loads: 10 20 30")
     add("--peers", nargs="+", default=PEERS, choices=PEERS, help="all")
     add("--report", action="store_true", help="measures nothing; writes NAME's tables and plots")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if not set(arguments.peers) & set(SERVERS):
+        parser.error(f"--peers: one of {', '.join(SERVERS)} at least")
+    return arguments
 
 
 def plan_of(arguments: argparse.Namespace) -> Plan:

@@ -77,7 +77,7 @@ class Plan:
                 load = self.closed(clients)
                 yield replace(load, name=load.name + STREAMED, streamed=True)
         if number == 0:
-            for clients in set(self.sweep) - {1, 16}:
+            for clients in sorted(set(self.sweep) - {1, 16}):
                 yield replace(self.closed(clients), seconds=self.seconds / 6)
 
     def closed(self, clients: int) -> Load:
