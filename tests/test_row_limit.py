@@ -23,7 +23,21 @@ class Device:
 
 
 def test_a_device_that_gains_nothing_takes_few(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert row_limit.measure(Device(monkeypatch, fixed=0.0, a_row=0.001).compute) == 2
+    device = Device(monkeypatch, fixed=0.0, a_row=0.001)
+    assert row_limit.measure(device.compute) <= row_limit.LEAST
+
+
+def test_a_call_that_was_disturbed_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = Device(monkeypatch, fixed=0.01, a_row=0.0001)
+    calm = row_limit.measure(device.compute)
+    disturbed = Device(monkeypatch, fixed=0.01, a_row=0.0001)
+    calls = iter(range(1000))
+
+    def compute(rows: int) -> None:
+        disturbed.compute(rows)
+        disturbed.now += 0.05 * (next(calls) % 3 == 1)
+
+    assert row_limit.measure(compute) == calm
 
 
 def test_as_many_as_pay(monkeypatch: pytest.MonkeyPatch) -> None:
