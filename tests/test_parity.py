@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from ray_stages.denoiser import Denoiser
 from ray_stages.engine import Engine
 from ray_stages.image_codec import ImageDecoder
 from ray_stages.request import DecodeRequest, DenoiseRequest, Guidance, TextRequest
+from ray_stages.settings import Settings
 from ray_stages.text_encoder import TextEncoder
 
 Pixels = npt.NDArray[np.uint8]
@@ -95,6 +98,23 @@ FAMILY_WISHES = {
     "sd21": {"steps": 6, "guidance_scale": 7.5},
     "turbo": {"steps": 2, "guidance_scale": 0.0},
 }
+
+
+@pytest.mark.parametrize("scheduler", ["DDIMScheduler", "DDPMScheduler"])
+def test_a_checkpoint_that_leaves_much_unsaid_is_read_as_the_pipeline_reads_it(
+    scheduler: str, tmp_path: Path, checkpoint_folder: Callable[[str], Path]
+) -> None:
+    folder = shutil.copytree(checkpoint_folder("sd15"), tmp_path / "terse")
+    config = {"_class_name": scheduler, "beta_schedule": "scaled_linear"}
+    (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(config))
+    index = json.loads((folder / "model_index.json").read_text())
+    index["scheduler"] = ["diffusers", scheduler]
+    (folder / "model_index.json").write_text(json.dumps(index))
+    wish = {"prompt": "a blue square", "seed": 11, **FAMILY_WISHES["sd15"]}
+    pipeline = StableDiffusionPipeline.from_pretrained(folder)
+    pipeline.set_progress_bar_config(disable=True)
+    relay = Relay(Checkpoint(Settings(model=str(folder), device="cpu")))
+    assert difference(relay.draw([wish])[0], reference(pipeline, wish)) <= TOLERANCE
 
 
 def test_rescaled_guidance_is_the_pipelines(
