@@ -13,12 +13,14 @@ from typing import Any
 
 import torch
 
-from ray_stages import guidance, image_to_image, schedulers
+from ray_stages import graph, guidance, image_to_image, schedulers
 from ray_stages.checkpoint import Checkpoint
 from ray_stages.errors import InvalidRequest
 from ray_stages.estimate import Mixture
 from ray_stages.fields import Array
 from ray_stages.request import DenoiseRequest, Guidance
+
+TOKENS = 77  # of CLIP's text encoders; others work too
 
 
 @dataclass
@@ -69,6 +71,19 @@ class Denoiser:
         self.factor = checkpoint.card.vae_scale_factor
         self.scaling_factor = checkpoint.card.scaling_factor
         self.device, self.dtype = checkpoint.device, checkpoint.dtype
+        self._graph: graph.UNet | None = None
+        self._graph_size = (0, 0)
+
+    def make_graph(self, height: int, width: int) -> bool:
+        """For pictures of this size, in pixels; on CPUs a fifth faster. Whether there is one."""
+        config, size = self.unet.config, (height // self.factor, width // self.factor)
+        if self.device.type != "cpu" or self.dtype != torch.float32 or config.time_cond_proj_dim:
+            return False
+        self._graph_size = size
+        self._graph = graph.trace(
+            self.unet, config.in_channels, *size, TOKENS, config.cross_attention_dim
+        )
+        return self._graph is not None
 
     @torch.inference_mode()
     def start(self, request: DenoiseRequest, i: int) -> Denoising:
@@ -95,13 +110,13 @@ class Denoiser:
         """One UNet call on nothing, to warm up and to measure; sizes in pixels."""
         config = self.unet.config
         sample = torch.zeros(rows, config.in_channels, height // self.factor, width // self.factor)
-        embeds = torch.zeros(rows, 77, config.cross_attention_dim)
+        embeds = torch.zeros(rows, TOKENS, config.cross_attention_dim)
         dim = config.time_cond_proj_dim
-        self.unet(
+        self._unet(
             sample.to(self.device, self.dtype),
             torch.zeros(rows, device=self.device),
-            encoder_hidden_states=embeds.to(self.device, self.dtype),
-            timestep_cond=torch.zeros(rows, dim).to(self.device, self.dtype) if dim else None,
+            embeds.to(self.device, self.dtype),
+            torch.zeros(rows, dim).to(self.device, self.dtype) if dim else None,
         )
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
@@ -119,14 +134,13 @@ class Denoiser:
             samples.append(sample.expand(picture.rows, -1, -1, -1))
             times.append(t.float().expand(picture.rows))
         conditions = [p.timestep_cond for p in batch if p.timestep_cond is not None]
-        predictions = self.unet(
+        predictions = self._unet(
             torch.cat(samples),
             torch.cat(times).to(self.device),
-            encoder_hidden_states=torch.cat([p.embeds[-p.rows :] for p in batch]),
-            timestep_cond=torch.cat(conditions) if conditions else None,
-            return_dict=False,
-        )[0]
-        return list(predictions.split([picture.rows for picture in batch]))
+            torch.cat([p.embeds[-p.rows :] for p in batch]),
+            torch.cat(conditions) if conditions else None,
+        )
+        return list(torch.split(predictions, [picture.rows for picture in batch]))
 
     @torch.inference_mode()
     def advance(self, picture: Denoising, prediction: torch.Tensor) -> None:
@@ -159,6 +173,24 @@ class Denoiser:
             scheduler, request.steps, own, strength, generator, self.scaling_factor
         )
         return latents.to(self.device, self.dtype), timesteps
+
+    def _unet(
+        self,
+        sample: torch.Tensor,
+        timesteps: torch.Tensor,
+        embeds: torch.Tensor,
+        timestep_cond: torch.Tensor | None,
+    ) -> torch.Tensor:
+        if self._graph and timestep_cond is None and sample.shape[-2:] == self._graph_size:
+            return self._graph(sample, timesteps, embeds)
+        answer: torch.Tensor = self.unet(
+            sample,
+            timesteps,
+            encoder_hidden_states=embeds,
+            timestep_cond=timestep_cond,
+            return_dict=False,
+        )[0]
+        return answer
 
     def _scheduler(self, request: DenoiseRequest) -> Any:
         scheduler = schedulers.create(request.scheduler, self.scheduler_config)

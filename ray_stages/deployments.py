@@ -83,6 +83,7 @@ class Denoising(Stage):
 
     def _warm_up(self, denoiser: Denoiser) -> None:
         card = self.card()
+        self.log("graph", made=denoiser.make_graph(card.height, card.width))
         embeds = np.zeros((1, 77, card.embed_dim), np.float32)
         size = (card.height, card.width)
         request = DenoiseRequest(
