@@ -61,7 +61,7 @@ class TextEncoding(Stage):
     @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=0)
     async def encode(self, requests: list[TextRequest]) -> list[tuple[Any, float, float]]:
         began = time.monotonic()
-        outputs = await asyncio.to_thread(self.encoder.encode, requests)
+        outputs = await self.torch.run(lambda: self.encoder.encode(requests))
         ended = time.monotonic()
         return [(output, began, ended) for output in outputs]
 
@@ -76,9 +76,9 @@ class Denoising(Stage):
 
         super().__init__(settings)
         denoiser = self.set_up(lambda: Denoiser(self.checkpoint), self._warm_up)
-        self.engine = Engine(
-            denoiser, self._row_limit(denoiser), settings.unet_max_queue, settings.aging_seconds
-        )
+        rows = self.torch.submit(lambda: self._row_limit(denoiser)).result()
+        limits = rows, settings.unet_max_queue, settings.aging_seconds
+        self.engine = Engine(denoiser, *limits, self.torch)
         self.dump = self._latents_dump()
 
     def _warm_up(self, denoiser: Denoiser) -> None:
@@ -186,7 +186,7 @@ class Decoding(Stage):
     @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=0)
     async def decode(self, requests: list[DecodeRequest]) -> list[tuple[Any, float, float]]:
         began = time.monotonic()
-        files = await asyncio.to_thread(self.decoder.decode, requests)
+        files = await self.torch.run(lambda: self.decoder.decode(requests))
         ended = time.monotonic()
         return [(pictures, began, ended) for pictures in files]
 
@@ -227,6 +227,6 @@ class Encoding(Stage):
     @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=0)
     async def encode(self, requests: list[Array]) -> list[tuple[Array, float, float]]:
         began = time.monotonic()
-        moments = await asyncio.to_thread(self.encoder.encode, requests)
+        moments = await self.torch.run(lambda: self.encoder.encode(requests))
         ended = time.monotonic()
         return [(one, began, ended) for one in moments]

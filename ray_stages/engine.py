@@ -19,6 +19,7 @@ from ray_stages.errors import DeadlineExceeded, Overloaded
 from ray_stages.fields import Array
 from ray_stages.request import DenoiseRequest
 from ray_stages.step_scheduler import StepScheduler
+from ray_stages.torch_thread import TorchThread
 
 Watcher = Callable[["Job"], None]
 
@@ -74,7 +75,8 @@ def _unless_cancelled() -> contextlib.suppress:
 
 class Engine:
     """max_rows: of one UNet call; max_pictures: waiting or in work, beyond it Overloaded is raised;
-    aging_seconds: waiting so long counts as much as one step of priority.
+    aging_seconds: waiting so long counts as much as one step of priority; thread: where the loop
+    runs, for ever.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class Engine:
         max_rows: int,
         max_pictures: int = 256,
         aging_seconds: float = 10.0,
+        thread: TorchThread | None = None,
     ) -> None:
         self.denoiser = denoiser
         self.max_pictures = max_pictures
@@ -90,12 +93,11 @@ class Engine:
         self._scheduler: StepScheduler[Job] = StepScheduler(max_rows)
         self._arrived = threading.Condition()
         self._closed = False
-        self._thread = threading.Thread(target=self._run, name="denoising", daemon=True)
-        self._thread.start()
+        self._loop = (thread or TorchThread()).submit(self._run)
 
     @property
     def alive(self) -> bool:
-        return self._thread.is_alive()
+        return not self._loop.done()
 
     @property
     def max_rows(self) -> int:
@@ -126,7 +128,7 @@ class Engine:
         with self._arrived:
             self._closed = True
             self._arrived.notify()
-        self._thread.join()
+        self._loop.result()
 
     def _check_room(self, n: int) -> None:
         there = len(self._scheduler)

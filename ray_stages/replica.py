@@ -24,14 +24,13 @@ class Stage:
     name: str
 
     def __init__(self, settings: Settings) -> None:
-        import torch
-
         from ray_stages.checkpoint import Checkpoint
         from ray_stages.loopback import keep_to_loopback
+        from ray_stages.torch_thread import TorchThread
 
         if not settings.ray_address:
             keep_to_loopback()
-        torch.set_num_threads(settings.resources(self.name).threads)
+        self.torch = TorchThread(settings.resources(self.name).threads)
         self.settings = settings
         self.checkpoint = Checkpoint(settings)
 
@@ -41,9 +40,9 @@ class Stage:
     def set_up(self, load: Callable[[], T], warm_up: Callable[[T], None]) -> T:
         """Loads and warms up before the replica counts as ready, and says how long each took."""
         begin = time.monotonic()
-        stage = load()
+        stage = self.torch.submit(load).result()
         loaded = time.monotonic()
-        warm_up(stage)
+        self.torch.submit(lambda: warm_up(stage)).result()
         self.log(
             "set_up",
             **self.checkpoint.facts(),
