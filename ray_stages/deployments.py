@@ -124,7 +124,7 @@ class Denoising(Stage):
 
         arrived = time.monotonic()
         previews = Previews()
-        jobs = await asyncio.to_thread(self.engine.submit, request, ticket.deadline, previews.watch)
+        jobs = self.engine.submit(request, ticket.deadline, previews.watch)
         async for step, latents in previews.until_done(jobs):
             final = step == jobs[0].picture.steps
             outputs = _outputs(request, jobs, step, latents)
@@ -211,7 +211,7 @@ class Encoding(Stage):
         loop = asyncio.get_running_loop()
         pixels, reading = await loop.run_in_executor(self.readers, self._read, request)
         moments, began, ended = await self.encode(pixels)
-        height, width = pixels.shape[-2:]
+        _, height, width, _ = pixels.shape
         outputs: dict[str, Array] = {
             "init_moments": moments,
             "height": np.array([height], np.int32),

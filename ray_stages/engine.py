@@ -28,15 +28,18 @@ Watcher = Callable[["Job"], None]
 class Job:
     """A picture on its way through the loop; cancel `latents` and it leaves before its next step.
 
-    latents: resolves to float32 [channels, h, w]; rank: the lowest goes first; deadline: in Unix
-    seconds; watcher: called by the loop after each step with a new preview, so it must be quick.
-    Times are `time.monotonic` seconds.
+    number: of the picture in its request; rank: the lowest goes first; deadline: in Unix seconds;
+    watcher: called by the loop after each step with a new preview, so it must be quick; picture:
+    made by the loop; latents: resolves to float32 [channels, h, w]. Times are `time.monotonic`
+    seconds.
     """
 
-    picture: Denoising
+    request: DenoiseRequest
+    number: int
     rank: float
     deadline: float
     watcher: Watcher | None = None
+    picture: Denoising = field(init=False)
     latents: Future[Array] = field(default_factory=Future)
     submitted: float = field(default_factory=time.monotonic)
     started: float = 0.0
@@ -52,7 +55,7 @@ class Job:
 
     @property
     def done(self) -> bool:
-        return self.picture.done or self.latents.done()
+        return self.latents.done() or self.picture.done
 
     def fail(self, error: Exception) -> None:
         with _unless_cancelled():
@@ -91,6 +94,7 @@ class Engine:
         self.max_pictures = max_pictures
         self.aging_seconds = aging_seconds
         self._scheduler: StepScheduler[Job] = StepScheduler(max_rows)
+        self._new: list[Job] = []
         self._arrived = threading.Condition()
         self._closed = False
         self._loop = (thread or TorchThread()).submit(self._run)
@@ -113,14 +117,15 @@ class Engine:
         # Whoever came `aging_seconds` earlier ranks with those one priority more urgent.
         rank = time.monotonic() + request.priority * self.aging_seconds
         n = len(request.seeds)
+        jobs = [Job(request, i, rank, deadline, watcher) for i in range(n)]
         with self._arrived:
-            self._check_room(n)
-        pictures = [self.denoiser.start(request, i) for i in range(n)]
-        jobs = [Job(picture, rank, deadline, watcher) for picture in pictures]
-        with self._arrived:
-            self._check_room(n)
-            for job in jobs:
-                self._scheduler.add(job)
+            there = len(self._scheduler) + len(self._new)
+            if there + n > self.max_pictures:
+                raise Overloaded(
+                    f"unet: {n} more on {there} pictures in the denoising loop, "
+                    f"the limit of a replica is {self.max_pictures}"
+                )
+            self._new += jobs
             self._arrived.notify()
         return jobs
 
@@ -130,24 +135,34 @@ class Engine:
             self._arrived.notify()
         self._loop.result()
 
-    def _check_room(self, n: int) -> None:
-        there = len(self._scheduler)
-        if there + n > self.max_pictures:
-            limit = f"the limit of a replica is {self.max_pictures}"
-            raise Overloaded(f"unet: {n} more on {there} pictures in the denoising loop, {limit}")
-
     def _run(self) -> None:
         while batch := self._next_batch():
             self._step(batch)
 
     def _next_batch(self) -> list[Job]:
-        with self._arrived:
-            while not self._closed:
+        while not self._closed:
+            new = list(self._new)
+            for job in new:
+                self._begin(job)
+            with self._arrived:
+                del self._new[: len(new)]
+                for job in new:
+                    if not job.done:
+                        self._scheduler.add(job)
                 self._drop_late()
                 if batch := self._scheduler.next_batch():
                     return batch
-                self._arrived.wait()
-            return []
+                if not self._new and not self._closed:
+                    self._arrived.wait()
+        return []
+
+    def _begin(self, job: Job) -> None:
+        """In the loop's own thread, though it takes a millisecond or two: see `TorchThread`."""
+        if not job.latents.done():
+            try:
+                job.picture = self.denoiser.start(job.request, job.number)
+            except Exception as error:
+                job.fail(error)
 
     def _drop_late(self) -> None:
         now = time.time()

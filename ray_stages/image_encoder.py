@@ -27,12 +27,13 @@ class ImageEncoder:
         self.processor = VaeImageProcessor(vae_scale_factor=self.card.vae_scale_factor)
 
     def warm_up(self) -> None:
-        self.encode([np.zeros((1, 3, self.card.height, self.card.width), np.float32)])
+        self.encode([np.zeros((1, self.card.height, self.card.width, 3), np.uint8)])
 
     def read(self, request: EncodeRequest) -> Array:
         """Decodes one picture after the other, and keeps only what it was made smaller to.
 
-        All get the size of the first. Returns float32 [pictures, 3, height, width] from -1 to 1.
+        All get the size of the first. Returns uint8 [pictures, height, width, 3]. No torch, since
+        several threads do this; see `TorchThread`.
         """
         pixels = []
         size: tuple[int | None, int | None] = (request.height, request.width)
@@ -41,8 +42,8 @@ class ImageEncoder:
             bounds = (MIN_SIZE, self.card.max_size)
             own = (picture.height, picture.width)
             size = image_file.fitted(own, size, self.card.vae_scale_factor, bounds)
-            pixels.append(self.processor.preprocess(picture, *size).numpy())
-        return np.concatenate(pixels)
+            pixels.append(np.asarray(self.processor.resize(picture, *size)))
+        return np.stack(pixels)
 
     def encode(self, requests: Sequence[Array]) -> list[Array]:
         """Encodes what `read` gave for several requests, those of one size together.
@@ -62,6 +63,7 @@ class ImageEncoder:
 
     @torch.inference_mode()
     def _moments(self, pixels: Array) -> Array:
-        few = torch.split(torch.from_numpy(pixels), MAX_PICTURES)
+        scaled = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255 * 2 - 1
+        few = torch.split(scaled, MAX_PICTURES)
         posteriors = [self.vae.encode(p.to(self.device, self.dtype)).latent_dist for p in few]
         return np.asarray(torch.cat([p.parameters for p in posteriors]).float().cpu())
