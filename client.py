@@ -227,7 +227,16 @@ def interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
+def command() -> int:
+    """`main`, with both kinds of interrupt from its first moment on."""
+    try:
+        for signum in INTERRUPTS:
+            signal.signal(signum, interrupt)
+        return main()
+    except KeyboardInterrupt:
+        print("client.py: interrupted", file=sys.stderr)
+        return 130
+
+
 if __name__ == "__main__":
-    for signum in INTERRUPTS:
-        signal.signal(signum, interrupt)
-    sys.exit(main())
+    sys.exit(command())

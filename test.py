@@ -303,7 +303,7 @@ def test_all_four_stages_tell_their_time_under_one_request_id(stack: Stack) -> N
         ({"init_image": bomb(50_000, 50_000)}, "init_image: got a decompression bomb at position"),
         ({"init_image": bomb(8000, 8000)}, "init_image: got 8000x8000 pixels at position 0"),
         ({"init_image": encoded(CIRCLE)[:400]}, "init_image: got a damaged file at position 0"),
-        ({"init_image": [encoded(CIRCLE)] * 2}, "init_moments: got 2 pictures, expected 1, or"),
+        ({"init_image": [encoded(CIRCLE)] * 2}, "init_moments: got 2 pictures, expected 1"),
         ({"height": 100}, "height: got 100, expected a multiple of 8 from 64 to 256"),
         ({"strength": 0.0}, "strength: got 0.0, expected more than 0, at most 1"),
         ({"strength": 1.5}, "strength: got 1.5, expected more than 0, at most 1"),
@@ -355,7 +355,7 @@ def test_a_bad_picture_harms_nobody_beside_it(stack: Stack) -> None:
         ({"prompt": ["x" * 2001]}, "prompt: got 2001 characters, expected at most 2000"),
         ({"negative_prompt": "x" * 2001}, "negative_prompt: got 2001 characters"),
         ({"seed": -1}, "seed: got -1, expected 0 to 9223372036854775807"),
-        ({"seed": [1, 2, 3]}, "seed: got 3 seeds, expected 1, or one for each of 1 prompts"),
+        ({"seed": [1, 2, 3]}, "seed: got 3 seeds, expected 1"),
         ({"steps": 0}, "steps: got 0, expected 1 to 150"),
         ({"steps": 151}, "steps: got 151, expected 1 to 150"),
         ({"steps": 51, "scheduler": "lcm"}, "steps: got 51, expected a number that scheduler lcm"),
@@ -450,7 +450,7 @@ def test_each_stage_is_a_process_of_its_own(stack: Stack) -> None:
     pids = {stack.replica(stage).pid for stage in STAGES_FROM_A_PICTURE}
     stubs = {process.pid for process in stack.processes("triton_python_backend_stub")}
     assert len(pids) == 4
-    assert len(stubs) == 4
+    assert len(stubs) == len(list((ROOT / "model_repository").glob("*/1/model.py"))) == 6
     assert not pids & stubs
 
 
@@ -563,6 +563,10 @@ def run_snippet(stack: Stack, folder: Path, command: list[str], snippet: str) ->
     return done.stdout
 
 
+# What the snippets print that keep no file: pictures in JSON, or whether a request was found.
+SAID = re.compile(r'"image_base64":\s*"iVBORw|"found":\s*false')
+
+
 @pytest.mark.parametrize("snippet", snippets("sh"))
 def test_shell_snippets_of_the_readme(stack: Stack, tmp_path: Path, snippet: str) -> None:
     if "curl" in snippet and shutil.which("curl") is None:
@@ -570,7 +574,7 @@ def test_shell_snippets_of_the_readme(stack: Stack, tmp_path: Path, snippet: str
     output = run_snippet(stack, tmp_path, ["bash", "-euo", "pipefail", "-c"], snippet)
     pictures = [Image.open(file).size for file in tmp_path.glob("*.png")]
     assert pictures == [(128, 128)] * len(pictures)
-    assert pictures or base64.b64decode(json.loads(output)["image_base64"]).startswith(b"\x89PNG")
+    assert pictures or SAID.search(output)
 
 
 @pytest.mark.parametrize("snippet", snippets("python"))

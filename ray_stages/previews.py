@@ -45,7 +45,8 @@ class Previews:
                 if len(reached[step]) == len(jobs):
                     estimates = reached.pop(step)
                     yield step, np.stack([estimates[one] for one in jobs])
-            yield jobs[0].picture.steps, np.stack(await finished)
+            latents = np.stack(await finished)
+            yield jobs[0].picture.steps, latents
         finally:
             for job in jobs:
                 job.latents.cancel()

@@ -174,6 +174,10 @@ def _ray_environment(settings: Settings) -> dict[str, str]:
         # Lines that differ in numbers only are not the same line: each is of another request.
         "RAY_DEDUP_LOGS": "0",
         "RAY_COLOR_PREFIX": "0",
+        # OpenMP threads that wait for each other spin this often, then sleep: long enough for a
+        # layer, and short enough not to keep another stage from its core (16 clients on 2 cores:
+        # 2.3 pictures a second instead of 2.1).
+        "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", "3000"),
     }
     if settings.ray_address:
         return common

@@ -75,3 +75,13 @@ def test_who_stops_listening_cancels_the_pictures() -> None:
         return bool(job.latents.cancelled())
 
     assert asyncio.run(main())
+
+
+def test_a_picture_that_could_not_even_begin_fails_for_its_own_reason() -> None:
+    async def main() -> None:
+        job = Job(picture=None, latents=Future())
+        job.latents.set_exception(ValueError("steps"))
+        with pytest.raises(ValueError, match="steps"):
+            await asyncio.wait_for(gathered(Previews(), [job]), 5)
+
+    asyncio.run(main())
