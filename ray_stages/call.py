@@ -13,7 +13,7 @@ from ray_stages.errors import InvalidRequest
 from ray_stages.fields import Tensors
 from ray_stages.request import Ticket
 
-PER_PICTURE = ("prompt", "prompt_embeds", "latents")
+PER_PICTURE = ("prompt", "init_image", "prompt_embeds", "latents")
 MOST_IN_STREAM = 1024
 
 

@@ -195,5 +195,6 @@ class Engine:
         half = len(jobs) // 2
         if out_of_memory:
             torch.cuda.empty_cache()
-            self._scheduler.max_rows = sum(job.rows for job in jobs[:half])
+            fits = sum(job.rows for job in jobs[:half])
+            self._scheduler.max_rows = min(self._scheduler.max_rows, fits)
         return self._predict(jobs[:half]) + self._predict(jobs[half:])
