@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from ray_stages.image_file import PNG_SIGNATURE
+from tests.serving import IMAGE_TO_IMAGE
 
 RED, BLUE, WHITE = (222, 36, 40), (36, 78, 220), (250, 250, 250)  # the miniature's own
 
@@ -44,3 +45,10 @@ def bomb(width: int, height: int) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     pixels = zlib.compress(bytes(1000))
     return PNG_SIGNATURE + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+CIRCLE = circle()
+
+
+def from_picture(**options: Any) -> dict[str, Any]:
+    return {"model": IMAGE_TO_IMAGE, "init_image": encoded(CIRCLE), "seed": 7, **options}

@@ -8,6 +8,8 @@ import os
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +22,9 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 ENSEMBLE = "stable_diffusion"
+STAGES = ("text_encoder", "unet", "vae_decoder")
+STAGES_FROM_A_PICTURE = ("text_encoder", "vae_encoder", "unet", "vae_decoder")
+STAR = "a large yellow star on a black background"
 IMAGE_TO_IMAGE = "image_to_image"
 START_SECONDS = 240
 MAX_IN_FLIGHT = 96
@@ -137,3 +142,26 @@ def start_stack(output: Path, **environment: str) -> Stack:
 
 def pixels(png: bytes) -> Any:
     return np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
+
+
+def in_log(stack: Stack, part: str, text: str) -> bool:
+    return text in stack.log(part)
+
+
+def fetch(url: str, body: object = None) -> tuple[int, str]:
+    """Status and text; a POST where there is a body."""
+    data = None if body is None else json.dumps(body).encode()
+    try:
+        with urllib.request.urlopen(url, data=data, timeout=60) as response:
+            return response.status, response.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def looks_like_the_star(png: bytes) -> bool:
+    """Yellow where the star is, black in the corners."""
+    picture = pixels(png)
+    centre = picture[56:72, 56:72].reshape(-1, 3).mean(axis=0)
+    edge = np.concatenate([picture[:4].reshape(-1, 3), picture[-4:].reshape(-1, 3)]).mean(axis=0)
+    red, green, blue = centre
+    return bool(red > 180 and green > 140 and blue < 120 and edge.max() < 60)
