@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.serving import MAX_IN_FLIGHT, Stack, start_stack
+
+# The same examples everywhere and always; HYPOTHESIS_PROFILE=default looks for new ones.
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
 @pytest.fixture(scope="session")

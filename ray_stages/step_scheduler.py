@@ -37,8 +37,8 @@ class StepScheduler(Generic[J]):
     Only latents of one size fit into one batch, so sizes take turns. Of a size, as many pictures
     are admitted as have room in a batch, by rank, and an admitted one steps until it is done: that
     ends each sooner than if all of them crept on together. Between two steps of an admitted picture
-    lie at most k - 1 batches, with k sizes in the house, and at most 2k - 1 while pictures whose
-    guidance has just set in crowd a batch.
+    lie at most k - 1 batches, with k sizes in the house, and at most 3k - 1 while pictures whose
+    guidance has just set in crowd a batch: all rows may double, and a batch may end one row short.
     """
 
     def __init__(self, max_rows: int) -> None:

@@ -140,7 +140,7 @@ def test_every_picture_gets_its_steps_and_none_starves(
     scheduler = scheduler_of(max_rows, *pictures)
     sizes = len({picture.size for picture in pictures})
     crowding = any(0 < picture.guided_from < ONE_ROW for picture in pictures)
-    bound = 2 * sizes - 1 if crowding else sizes - 1
+    bound = 3 * sizes - 1 if crowding else sizes - 1
     while len(scheduler):
         admitted = [picture for picture in pictures if picture.taken > 0 and not picture.done]
         batch = scheduler.next_batch()
