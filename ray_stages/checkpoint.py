@@ -16,9 +16,8 @@ import torch
 
 from ray_stages import schedulers
 from ray_stages.model_card import ModelCard
+from ray_stages.runtimes.place import DTYPES
 from ray_stages.settings import Settings
-
-DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 class Checkpoint:
@@ -28,7 +27,7 @@ class Checkpoint:
         logging.getLogger("diffusers").setLevel(logging.ERROR)
         self.settings = settings
         self.device = _device(settings.device)
-        self.dtype = _dtype(settings.dtype, self.device)
+        self.dtype = _dtype(settings.precision, self.device)
         self.parameters = 0
 
     @property
@@ -40,7 +39,6 @@ class Checkpoint:
         return {
             "model": self.name,
             "device": self.device,
-            "dtype": str(self.dtype).removeprefix("torch."),
             "parameters": self.parameters,
         }
 
@@ -156,12 +154,11 @@ def _device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _dtype(name: str, device: torch.device) -> torch.dtype:
-    if name == "auto":
-        name = "float16" if device.type == "cuda" else "float32"
-    if name not in DTYPES:
-        raise ValueError(f"DTYPE={name!r} is not one of auto, {', '.join(DTYPES)}")
-    return DTYPES[name]
+def _dtype(precision: str, device: torch.device) -> torch.dtype:
+    """Of what passes between the networks, too; a runtime may compute in another within itself."""
+    if device.type == "cpu":
+        return torch.float32
+    return DTYPES.get(precision, torch.float16)
 
 
 def _pair(size: int | list[int]) -> tuple[int, int]:

@@ -13,14 +13,14 @@ from typing import Any
 
 import torch
 
-from ray_stages import graph, guidance, image_to_image, schedulers
+from ray_stages import guidance, image_to_image, networks, schedulers
 from ray_stages.checkpoint import Checkpoint
 from ray_stages.errors import InvalidRequest
 from ray_stages.estimate import Mixture
 from ray_stages.fields import Array
 from ray_stages.request import DenoiseRequest, Guidance
-
-TOKENS = 77  # of CLIP's text encoders; others work too
+from ray_stages.runtimes import eager
+from ray_stages.runtimes.network import Opener
 
 
 @dataclass
@@ -65,25 +65,16 @@ class Denoising:
 
 
 class Denoiser:
-    def __init__(self, checkpoint: Checkpoint) -> None:
-        self.unet = checkpoint.unet()
+    """Opens its UNet with `open_network`; keeps nothing of the module itself."""
+
+    def __init__(self, checkpoint: Checkpoint, open_network: Opener = eager.as_loaded) -> None:
+        unet = checkpoint.unet()
+        self.config = unet.config
+        self.runtime = open_network(networks.unet(unet, checkpoint.card))
         self.scheduler_config = checkpoint.scheduler_config
         self.factor = checkpoint.card.vae_scale_factor
         self.scaling_factor = checkpoint.card.scaling_factor
         self.device, self.dtype = checkpoint.device, checkpoint.dtype
-        self._graph: graph.UNet | None = None
-        self._graph_size = (0, 0)
-
-    def make_graph(self, height: int, width: int) -> bool:
-        """For pictures of this size, in pixels; on CPUs a fifth faster. Whether there is one."""
-        config, size = self.unet.config, (height // self.factor, width // self.factor)
-        if self.device.type != "cpu" or self.dtype != torch.float32 or config.time_cond_proj_dim:
-            return False
-        self._graph_size = size
-        self._graph = graph.trace(
-            self.unet, config.in_channels, *size, TOKENS, config.cross_attention_dim
-        )
-        return self._graph is not None
 
     @torch.inference_mode()
     def start(self, request: DenoiseRequest, i: int) -> Denoising:
@@ -92,7 +83,7 @@ class Denoiser:
         scheduler = self._scheduler(request)
         latents, timesteps = self._begin(request, i, scheduler, generator)
         takes = inspect.signature(scheduler.step).parameters
-        distilled = self.unet.config.time_cond_proj_dim is not None
+        distilled = self.config.time_cond_proj_dim is not None
         return Denoising(
             latents=latents,
             embeds=self._embeds(request, i, guided=request.guidance.scale > 1 and not distilled),
@@ -108,16 +99,18 @@ class Denoiser:
     @torch.inference_mode()
     def compute(self, rows: int, height: int, width: int) -> None:
         """One UNet call on nothing, to warm up and to measure; sizes in pixels."""
-        config = self.unet.config
-        sample = torch.zeros(rows, config.in_channels, height // self.factor, width // self.factor)
-        embeds = torch.zeros(rows, TOKENS, config.cross_attention_dim)
-        dim = config.time_cond_proj_dim
-        self._unet(
-            sample.to(self.device, self.dtype),
+        h, w = height // self.factor, width // self.factor
+        dim = self.config.time_cond_proj_dim
+        inputs = [
+            torch.zeros(rows, self.config.in_channels, h, w).to(self.device, self.dtype),
             torch.zeros(rows, device=self.device),
-            embeds.to(self.device, self.dtype),
-            torch.zeros(rows, dim).to(self.device, self.dtype) if dim else None,
-        )
+            torch.zeros(rows, networks.TOKENS, self.config.cross_attention_dim).to(
+                self.device, self.dtype
+            ),
+        ]
+        if dim:
+            inputs.append(torch.zeros(rows, dim).to(self.device, self.dtype))
+        self.runtime(*inputs)
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
@@ -134,11 +127,11 @@ class Denoiser:
             samples.append(sample.expand(picture.rows, -1, -1, -1))
             times.append(t.float().expand(picture.rows))
         conditions = [p.timestep_cond for p in batch if p.timestep_cond is not None]
-        predictions = self._unet(
+        (predictions,) = self.runtime(
             torch.cat(samples),
             torch.cat(times).to(self.device),
             torch.cat([p.embeds[-p.rows :] for p in batch]),
-            torch.cat(conditions) if conditions else None,
+            *([torch.cat(conditions)] if conditions else []),
         )
         return list(torch.split(predictions, [picture.rows for picture in batch]))
 
@@ -163,7 +156,7 @@ class Denoiser:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Latents [1, channels, h, w], and the timesteps: all, or what an init image leaves."""
         if request.init is None:
-            channels = self.unet.config.in_channels
+            channels = self.config.in_channels
             shape = (1, channels, request.height // self.factor, request.width // self.factor)
             noise = torch.randn(shape, generator=generator).to(self.device, self.dtype)
             return noise * scheduler.init_noise_sigma, scheduler.timesteps
@@ -173,24 +166,6 @@ class Denoiser:
             scheduler, request.steps, own, strength, generator, self.scaling_factor
         )
         return latents.to(self.device, self.dtype), timesteps
-
-    def _unet(
-        self,
-        sample: torch.Tensor,
-        timesteps: torch.Tensor,
-        embeds: torch.Tensor,
-        timestep_cond: torch.Tensor | None,
-    ) -> torch.Tensor:
-        if self._graph and timestep_cond is None and sample.shape[-2:] == self._graph_size:
-            return self._graph(sample, timesteps, embeds)
-        answer: torch.Tensor = self.unet(
-            sample,
-            timesteps,
-            encoder_hidden_states=embeds,
-            timestep_cond=timestep_cond,
-            return_dict=False,
-        )[0]
-        return answer
 
     def _scheduler(self, request: DenoiseRequest) -> Any:
         scheduler = schedulers.create(request.scheduler, self.scheduler_config)
@@ -212,7 +187,7 @@ class Denoiser:
         """Distilled UNets (LCM) take guidance as an input instead of a second row."""
         from diffusers import LatentConsistencyModelPipeline as Pipeline
 
-        dim = self.unet.config.time_cond_proj_dim
+        dim = self.config.time_cond_proj_dim
         scale = torch.tensor([guidance_scale - 1.0])
         embedding: Any = Pipeline.get_guidance_scale_embedding(None, scale, embedding_dim=dim)
         return torch.as_tensor(embedding, device=self.device, dtype=self.dtype)

@@ -49,7 +49,9 @@ class TextEncoding(Stage):
 
         super().__init__(settings)
         self.encoder = self.set_up(
-            lambda: TextEncoder(self.checkpoint, settings.text_encoder_cache_mb * 1024**2),
+            lambda: TextEncoder(
+                self.checkpoint, self.open_network, settings.text_encoder_cache_mb * 1024**2
+            ),
             lambda encoder: encoder.warm_up(),
         )
 
@@ -75,16 +77,17 @@ class Denoising(Stage):
         from ray_stages.engine import Engine
 
         super().__init__(settings)
-        denoiser = self.set_up(lambda: Denoiser(self.checkpoint), self._warm_up)
+        denoiser = self.set_up(lambda: Denoiser(self.checkpoint, self.open_network), self._warm_up)
         rows = self.torch.submit(lambda: self._row_limit(denoiser)).result()
         limits = rows, settings.unet_max_queue, settings.aging_seconds
         self.engine = Engine(denoiser, *limits, self.torch)
         self.dump = self._latents_dump()
 
     def _warm_up(self, denoiser: Denoiser) -> None:
+        from ray_stages.networks import TOKENS
+
         card = self.card()
-        self.log("graph", made=denoiser.make_graph(card.height, card.width))
-        embeds = np.zeros((1, 77, card.embed_dim), np.float32)
+        embeds = np.zeros((1, TOKENS, card.embed_dim), np.float32)
         size = (card.height, card.width)
         request = DenoiseRequest(
             embeds, embeds, [0], card.steps, Guidance(2), *size, card.scheduler
@@ -166,7 +169,9 @@ class Decoding(Stage):
         from ray_stages.image_codec import ImageDecoder
 
         super().__init__(settings)
-        self.decoder = self.set_up(lambda: ImageDecoder(self.checkpoint), self._warm_up)
+        self.decoder = self.set_up(
+            lambda: ImageDecoder(self.checkpoint, self.open_network), self._warm_up
+        )
 
     def _warm_up(self, decoder: ImageDecoder) -> None:
         card = self.card()
@@ -200,7 +205,7 @@ class Encoding(Stage):
 
         super().__init__(settings)
         self.encoder = self.set_up(
-            lambda: ImageEncoder(self.checkpoint),
+            lambda: ImageEncoder(self.checkpoint, self.open_network),
             lambda encoder: encoder.warm_up(),
         )
         self.readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")

@@ -11,15 +11,18 @@ import torch
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from ray_stages import schedulers
+from ray_stages import networks, schedulers
 from ray_stages.checkpoint import Checkpoint
 from ray_stages.fields import Array
 from ray_stages.request import DecodeRequest
+from ray_stages.runtimes import eager
+from ray_stages.runtimes.network import Opener
 
 
 class ImageDecoder:
-    def __init__(self, checkpoint: Checkpoint) -> None:
-        self.vae = checkpoint.vae()
+    def __init__(self, checkpoint: Checkpoint, open_network: Opener = eager.as_loaded) -> None:
+        self.runtime = open_network(networks.vae_decoder(checkpoint.vae(), checkpoint.card))
+        self.scaling_factor = checkpoint.card.scaling_factor
         self.name = checkpoint.name
         self.device, self.dtype = checkpoint.device, checkpoint.dtype
 
@@ -42,12 +45,10 @@ class ImageDecoder:
     @torch.inference_mode()
     def _pixels(self, latents: Array) -> Array:
         """latents: float32 [n, channels, h, w]. Returns uint8 [n, 8 h, 8 w, 3]."""
-        scaled = (
-            torch.from_numpy(latents).to(self.device, self.dtype) / self.vae.config.scaling_factor
-        )
-        image = self.vae.decode(scaled, return_dict=False)[0]
-        image = (image * 0.5 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).float().cpu().numpy()
-        return np.asarray((image * 255).round().astype(np.uint8))
+        scaled = torch.from_numpy(latents).to(self.device, self.dtype) / self.scaling_factor
+        (image,) = self.runtime(scaled)
+        pixels = (image * 0.5 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).float().cpu().numpy()
+        return np.asarray((pixels * 255).round().astype(np.uint8))
 
 
 def encode_png(pixels: Array, parameters: dict[str, str], model: str) -> bytes:

@@ -9,19 +9,21 @@ import numpy as np
 import torch
 from diffusers.image_processor import VaeImageProcessor
 
-from ray_stages import image_file
+from ray_stages import image_file, networks
 from ray_stages.checkpoint import Checkpoint
 from ray_stages.fields import Array
 from ray_stages.request import MIN_SIZE, EncodeRequest
+from ray_stages.runtimes import eager
+from ray_stages.runtimes.network import Opener
 
 # Of one forward pass: the encoder's first layers are as wide as the picture, and gain little.
 MAX_PICTURES = 8
 
 
 class ImageEncoder:
-    def __init__(self, checkpoint: Checkpoint) -> None:
-        self.vae = checkpoint.vae()
+    def __init__(self, checkpoint: Checkpoint, open_network: Opener = eager.as_loaded) -> None:
         self.card = checkpoint.card
+        self.runtime = open_network(networks.vae_encoder(checkpoint.vae(), self.card))
         self.max_pixels = checkpoint.settings.max_image_pixels
         self.device, self.dtype = checkpoint.device, checkpoint.dtype
         self.processor = VaeImageProcessor(vae_scale_factor=self.card.vae_scale_factor)
@@ -65,5 +67,5 @@ class ImageEncoder:
     def _moments(self, pixels: Array) -> Array:
         scaled = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255 * 2 - 1
         few = torch.split(scaled, MAX_PICTURES)
-        posteriors = [self.vae.encode(p.to(self.device, self.dtype)).latent_dist for p in few]
-        return np.asarray(torch.cat([p.parameters for p in posteriors]).float().cpu())
+        moments = [self.runtime(pictures.to(self.device, self.dtype))[0] for pictures in few]
+        return np.asarray(torch.cat(moments).float().cpu())

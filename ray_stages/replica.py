@@ -9,15 +9,23 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from ray_stages.fields import Array
 from ray_stages.model_card import ModelCard
 from ray_stages.request import StageResult, Ticket
 from ray_stages.settings import Settings
 
+if TYPE_CHECKING:
+    from ray_stages.runtimes.network import Network, Runtime
+
 log = logging.getLogger("ray.serve")
-T = TypeVar("T")
+T = TypeVar("T", bound="HasRuntime")
+
+
+class HasRuntime(Protocol):
+    runtime: Runtime
 
 
 class Stage:
@@ -38,7 +46,10 @@ class Stage:
         return self.checkpoint.card
 
     def set_up(self, load: Callable[[], T], warm_up: Callable[[T], None]) -> T:
-        """Loads and warms up before the replica counts as ready, and says how long each took."""
+        """Loads and warms up before the replica counts as ready, and says how long each took.
+
+        `load` opens its network by `open_network`.
+        """
         begin = time.monotonic()
         stage = self.torch.submit(load).result()
         loaded = time.monotonic()
@@ -47,10 +58,22 @@ class Stage:
             "set_up",
             **self.checkpoint.facts(),
             threads=self.settings.resources(self.name).threads,
+            runtime=stage.runtime,
             load_s=f"{loaded - begin:.2f}",
             warm_up_s=f"{time.monotonic() - loaded:.2f}",
         )
         return stage
+
+    def open_network(self, network: Network) -> Runtime:
+        from ray_stages.calibration import Calibration
+        from ray_stages.runtimes.choice import open_fastest
+        from ray_stages.runtimes.place import Place
+
+        own = self.settings.resources(self.name)
+        calibration = Calibration(self.checkpoint).inputs_of
+        folder = Path(self.settings.cache_dir)
+        place = Place(self.checkpoint.device, own.threads, folder, calibration)
+        return open_fastest(network, place, own.runtime, self.settings.precision)
 
     def result(
         self,

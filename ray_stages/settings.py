@@ -9,8 +9,11 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
+STAGES = ("text_encoder", "unet", "vae_decoder", "vae_encoder")
+RUNTIMES = ("auto", "torch", "torch-compile", "onnxruntime", "openvino")
 CHOICES = {
-    "dtype": ("auto", "float32", "float16", "bfloat16"),
+    "precision": ("auto", "float32", "float16", "bfloat16", "int8"),
+    **{f"{stage}_runtime": RUNTIMES for stage in STAGES},
     "log_level": ("DEBUG", "INFO", "WARNING", "ERROR"),
     "log_to": ("files", "stdout"),
 }
@@ -19,7 +22,6 @@ AT_LEAST_1 = (
     *("max_image_bytes", "max_image_pixels"),
 )
 ROOT = Path(__file__).resolve().parent.parent
-STAGES = ("text_encoder", "unet", "vae_decoder", "vae_encoder")
 
 
 def _absolute(path: str) -> str:
@@ -33,12 +35,13 @@ def _refusal(name: str, value: object, limit: str) -> ValueError:
 
 @dataclass(frozen=True)
 class StageResources:
-    """What one stage may use: replicas, and for each its CPU and GPU share and its threads."""
+    """What one stage may use: replicas, and for each its CPU and GPU share, threads and runtime."""
 
     replicas: int
     cpus: float
     gpus: float
     threads: int
+    runtime: str
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class Settings:
     model: str = str(ROOT / "models" / "miniature-sd")
     model_variant: str = ""
     device: str = "auto"
-    dtype: str = "auto"
+    precision: str = "auto"
     default_steps: int = 0
     default_guidance_scale: float = -1.0
 
@@ -88,11 +91,13 @@ class Settings:
     text_encoder_cpus: float = 0.5
     text_encoder_gpus: float = -1.0
     text_encoder_threads: int = 0
+    text_encoder_runtime: str = "auto"
     text_encoder_cache_mb: int = 64
     unet_replicas: int = 1
     unet_cpus: float = 1.0
     unet_gpus: float = -1.0
     unet_threads: int = 0
+    unet_runtime: str = "auto"
     unet_max_rows: int = 0
     unet_max_queue: int = 256
     aging_seconds: float = 10.0
@@ -100,10 +105,12 @@ class Settings:
     vae_decoder_cpus: float = 0.5
     vae_decoder_gpus: float = -1.0
     vae_decoder_threads: int = 0
+    vae_decoder_runtime: str = "auto"
     vae_encoder_replicas: int = 1
     vae_encoder_cpus: float = 0.5
     vae_encoder_gpus: float = -1.0
     vae_encoder_threads: int = 0
+    vae_encoder_runtime: str = "auto"
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -162,4 +169,5 @@ class Settings:
             cpus=getattr(self, f"{stage}_cpus"),
             gpus=getattr(self, f"{stage}_gpus"),
             threads=threads or max(1, (os.cpu_count() or 1) // (share * replicas)),
+            runtime=getattr(self, f"{stage}_runtime"),
         )

@@ -69,4 +69,4 @@ class StackFile:
 
 
 def _serves(settings: Settings) -> list[str]:
-    return [settings.model, settings.model_variant, settings.device, settings.dtype]
+    return [settings.model, settings.model_variant, settings.device, settings.precision]

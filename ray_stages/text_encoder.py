@@ -8,9 +8,12 @@ import numpy as np
 import torch
 from cachetools import LRUCache
 
+from ray_stages import networks
 from ray_stages.checkpoint import Checkpoint
 from ray_stages.fields import Array
 from ray_stages.request import TextRequest
+from ray_stages.runtimes import eager
+from ray_stages.runtimes.network import Opener
 
 
 class TextEncoder:
@@ -19,11 +22,17 @@ class TextEncoder:
     Not for several threads at once.
     """
 
-    def __init__(self, checkpoint: Checkpoint, cache_bytes: int = 0) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        open_network: Opener = eager.as_loaded,
+        cache_bytes: int = 0,
+    ) -> None:
         self.tokenizer = checkpoint.tokenizer()
-        self.model = checkpoint.text_encoder()
+        model = checkpoint.text_encoder()
         self.device = checkpoint.device
-        self.uses_mask = bool(getattr(self.model.config, "use_attention_mask", False))
+        self.uses_mask = bool(getattr(model.config, "use_attention_mask", False))
+        self.runtime = open_network(networks.text_encoder(model, self.tokenizer))
         self.known: LRUCache[str, Array] = LRUCache(cache_bytes, lambda embeds: embeds.nbytes)
 
     def warm_up(self) -> None:
@@ -63,6 +72,6 @@ class TextEncoder:
             truncation=True,
             return_tensors="pt",
         )
-        mask = tokens.attention_mask.to(self.device) if self.uses_mask else None
-        hidden = self.model(tokens.input_ids.to(self.device), attention_mask=mask)[0]
+        mask = [tokens.attention_mask.to(self.device)] if self.uses_mask else []
+        (hidden,) = self.runtime(tokens.input_ids.to(self.device), *mask)
         return [one.copy() for one in hidden.float().cpu().numpy()]

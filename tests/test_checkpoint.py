@@ -44,11 +44,20 @@ def test_a_generation_config_and_then_settings_win(
     assert (card.steps, card.guidance_scale, card.max_size) == (9, 0.0, 512)
 
 
-def test_parts_have_the_dtype_that_was_asked_for(checkpoint_folder: Callable[[str], Path]) -> None:
-    settings = Settings(model=str(checkpoint_folder("sd21")), device="cpu", dtype="bfloat16")
-    checkpoint = Checkpoint(settings)
-    for part in (checkpoint.unet(), checkpoint.vae(), checkpoint.text_encoder()):
-        assert {parameter.dtype for parameter in part.parameters()} == {torch.bfloat16}
+@pytest.mark.parametrize(
+    ("device", "precision", "dtype"),
+    [
+        ("cpu", "bfloat16", torch.float32),  # a runtime may halve it within itself
+        ("cuda", "auto", torch.float16),
+        ("cuda", "bfloat16", torch.bfloat16),
+        ("cuda", "float32", torch.float32),
+    ],
+)
+def test_tensors_are_halved_on_cuda_only(
+    device: str, precision: str, dtype: torch.dtype, checkpoint_folder: Callable[[str], Path]
+) -> None:
+    settings = Settings(str(checkpoint_folder("sd21")), device=device, precision=precision)
+    assert Checkpoint(settings).dtype == dtype
 
 
 def test_weights_that_are_pickles_are_not_loaded(

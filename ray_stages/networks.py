@@ -1,0 +1,117 @@
+"""The networks of a Stable Diffusion checkpoint, with tensors in and tensors out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from ray_stages.model_card import ModelCard
+from ray_stages.runtimes.network import Input, Network, Tensors
+
+TOKENS = 77  # of CLIP's text encoders; others work too
+
+
+def text_encoder(model: Any, tokenizer: Any) -> Network:
+    """input_ids int64 [rows, tokens], and attention_mask where the model was trained with one.
+
+    Gives the last hidden state, [rows, tokens, dim].
+    """
+
+    def ids(shape: Sequence[int]) -> torch.Tensor:
+        return torch.randint(0, tokenizer.vocab_size, tuple(shape))
+
+    def mask(shape: Sequence[int]) -> torch.Tensor:
+        return torch.ones(tuple(shape), dtype=torch.int64)
+
+    tokens = tokenizer.model_max_length
+    inputs = [Input("input_ids", ("rows", tokens), ids)]
+    if getattr(model.config, "use_attention_mask", False):
+        inputs.append(Input("attention_mask", ("rows", tokens), mask))
+    return Network("text_encoder", _TextEncoder(model), tuple(inputs), ("last_hidden_state",))
+
+
+def unet(model: Any, card: ModelCard) -> Network:
+    """sample [rows, channels, h, w], timesteps float32 [rows], prompt_embeds [rows, tokens, dim],
+    and timestep_cond [rows, dim] where the model takes guidance as an input.
+
+    Gives the prediction, like sample.
+    """
+
+    def timesteps(shape: Sequence[int]) -> torch.Tensor:
+        return torch.linspace(999, 1, shape[0])
+
+    config = model.config
+    inputs = [
+        Input("sample", ("rows", config.in_channels, "height", "width")),
+        Input("timesteps", ("rows",), timesteps, exact=True),
+        Input("prompt_embeds", ("rows", "tokens", config.cross_attention_dim)),
+    ]
+    if config.time_cond_proj_dim:
+        inputs.append(Input("timestep_cond", ("rows", config.time_cond_proj_dim)))
+    sizes = {**_latents(card), "tokens": TOKENS}
+    # An odd size makes a UNet say what size it wants on the way up, which suits even ones too.
+    odd = {"height": sizes["height"] + 1, "width": sizes["width"] + 3}
+    return Network("unet", _UNet(model), tuple(inputs), ("prediction",), sizes, odd)
+
+
+def vae_decoder(vae: Any, card: ModelCard) -> Network:
+    """latents [rows, channels, h, w]. Gives pixels -1 to 1, [rows, 3, 8 h, 8 w]."""
+    sizes = _latents(card)
+    odd = {name: size + 1 for name, size in sizes.items()}
+    inputs = (Input("latents", ("rows", card.latent_channels, "height", "width")),)
+    return Network("vae_decoder", _Decoder(vae), inputs, ("pixels",), sizes, odd)
+
+
+def vae_encoder(vae: Any, card: ModelCard) -> Network:
+    """pixels -1 to 1, [rows, 3, 8 h, 8 w]. Gives the posterior's mean and log variance."""
+    sizes = {"height": card.height, "width": card.width}
+    odd = {name: size + card.vae_scale_factor for name, size in sizes.items()}
+    inputs = (Input("pixels", ("rows", 3, "height", "width")),)
+    return Network("vae_encoder", _Encoder(vae), inputs, ("moments",), sizes, odd)
+
+
+def _latents(card: ModelCard) -> dict[str, int]:
+    factor = card.vae_scale_factor
+    return {"height": card.height // factor, "width": card.width // factor}
+
+
+class _Part(torch.nn.Module):
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model.eval()
+
+
+class _TextEncoder(_Part):
+    def forward(self, input_ids: torch.Tensor, mask: torch.Tensor | None = None) -> Tensors:
+        return (self.model(input_ids, attention_mask=mask)[0],)
+
+
+class _UNet(_Part):
+    def forward(
+        self,
+        sample: torch.Tensor,
+        timesteps: torch.Tensor,
+        prompt_embeds: torch.Tensor,
+        timestep_cond: torch.Tensor | None = None,
+    ) -> Tensors:
+        return tuple(
+            self.model(
+                sample,
+                timesteps,
+                encoder_hidden_states=prompt_embeds,
+                timestep_cond=timestep_cond,
+                return_dict=False,
+            )
+        )
+
+
+class _Decoder(_Part):
+    def forward(self, latents: torch.Tensor) -> Tensors:
+        return tuple(self.model.decode(latents, return_dict=False))
+
+
+class _Encoder(_Part):
+    def forward(self, pixels: torch.Tensor) -> Tensors:
+        return (self.model.encode(pixels, return_dict=False)[0].parameters,)

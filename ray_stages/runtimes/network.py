@@ -1,0 +1,89 @@
+"""What a stage computes, apart from what computes it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+
+Tensors = tuple[torch.Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Input:
+    """dims: a name where it may differ from call to call; values: makes some that the network could
+    get, of a shape; exact: never in half precision, such as a time step."""
+
+    name: str
+    dims: tuple[int | str, ...]
+    values: Callable[[Sequence[int]], torch.Tensor] = torch.randn
+    exact: bool = False
+
+    def cast(self, tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        return tensor.to(dtype) if tensor.is_floating_point() and not self.exact else tensor
+
+
+@dataclass(frozen=True)
+class Network:
+    """module: takes and gives tensors only, on its device; usual: sizes of the named dims; odd:
+    others, such that a graph that is right for both is right for any."""
+
+    name: str
+    module: torch.nn.Module
+    inputs: tuple[Input, ...]
+    outputs: tuple[str, ...]
+    usual: Mapping[str, int] = field(default_factory=dict)
+    odd: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.module.parameters()).dtype
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.module.parameters()).device
+
+    def example(self, rows: int, *, odd: bool = False) -> Tensors:
+        """The same values each time."""
+        sizes = {"rows": rows, **self.usual, **(self.odd if odd else {})}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(rows)
+            made = [
+                one.values([sizes[dim] if isinstance(dim, str) else dim for dim in one.dims])
+                for one in self.inputs
+            ]
+        return self.cast([tensor.to(self.device) for tensor in made], self.dtype)
+
+    def cast(self, tensors: Sequence[torch.Tensor], dtype: torch.dtype) -> Tensors:
+        pairs = zip(self.inputs, tensors, strict=True)
+        return tuple(one.cast(tensor, dtype) for one, tensor in pairs)
+
+    @cached_property
+    def digest(self) -> str:
+        """Of its weights and its structure."""
+        content = hashlib.sha256(repr(self.module).encode())
+        for name, tensor in self.module.state_dict().items():
+            content.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+            content.update(tensor.cpu().contiguous().view(torch.uint8).numpy())
+        return content.hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Computes a network: its inputs in, its outputs out, for any rows and sizes."""
+
+    name: str
+    precision: str
+    compute: Callable[..., Tensors]
+
+    def __call__(self, *inputs: torch.Tensor) -> Tensors:
+        return self.compute(*inputs)
+
+    def __str__(self) -> str:
+        return f"{self.name}/{self.precision}"
+
+
+Opener = Callable[[Network], Runtime]

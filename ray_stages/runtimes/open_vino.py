@@ -1,0 +1,100 @@
+"""OpenVINO, for CPUs: a graph with its layers fused, in float32, bfloat16 or int8."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from functools import partial
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ray_stages.runtimes.exports import Exports
+from ray_stages.runtimes.network import Network, Runtime, Tensors
+from ray_stages.runtimes.place import Place
+
+NAME = "openvino"
+NEEDS = ("openvino",)
+FILE = "network.xml"  # and the weights beside it
+# Where pictures begin and end, and what says how noisy they are: small, and all else hangs on it.
+NOT_IN_INT8 = [".*conv_in.*", ".*conv_out.*", ".*time_emb.*"]
+
+
+def precisions(device: torch.device) -> tuple[str, ...]:
+    if device.type != "cpu":
+        return ()
+    capabilities = _openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    native = ("bfloat16",) if "BF16" in capabilities else ()
+    return ("float32", *native, *(("int8",) if find_spec("nncf") else ()))
+
+
+def open_network(network: Network, precision: str, place: Place) -> Runtime:
+    core = _openvino().Core()
+    options = {
+        "INFERENCE_PRECISION_HINT": "f32" if precision == "float32" else "bf16",
+        "INFERENCE_NUM_THREADS": place.threads,
+        "NUM_STREAMS": 1,
+        "ENABLE_CPU_PINNING": False,  # the replicas of all stages would sit on the same cores
+    }
+    compiled = core.compile_model(_graph(network, precision, place), "CPU", options)
+    return Runtime(NAME, precision, _computing(compiled))
+
+
+def _graph(network: Network, precision: str, place: Place) -> Path:
+    exports = Exports(place.cache_dir, network)
+    name = f"openvino-{version('openvino')}"
+    graph = exports.get(name, lambda folder: _export(network, folder)) / FILE
+    if precision != "int8":
+        return graph
+    inputs = partial(place.calibration, network.name)
+    return exports.get(f"{name}-int8", lambda folder: _quantize(graph, inputs(), folder)) / FILE
+
+
+def _quantize(graph: Path, inputs: list[Tensors], folder: Path) -> None:
+    """Weights and activations, after training: Jacob et al. 2018, arXiv:1712.05877."""
+    ov = _openvino()
+    import nncf
+
+    data = nncf.Dataset([tuple(tensor.numpy() for tensor in tensors) for tensors in inputs])
+    quantized = nncf.quantize(
+        ov.Core().read_model(graph),
+        data,
+        subset_size=len(inputs),
+        ignored_scope=nncf.IgnoredScope(patterns=NOT_IN_INT8, validate=False),
+    )
+    ov.save_model(quantized, folder / FILE, compress_to_fp16=False)
+
+
+def _computing(compiled: Any) -> Callable[..., Tensors]:
+    request = compiled.create_infer_request()
+
+    def compute(*inputs: torch.Tensor) -> Tensors:
+        arrays = [tensor.contiguous().numpy() for tensor in inputs]
+        outputs = request.infer(arrays, share_inputs=True)  # copies what it gives
+        return tuple(torch.from_numpy(array) for array in outputs.values())
+
+    return compute
+
+
+def _export(network: Network, folder: Path) -> None:
+    ov = _openvino()
+    with torch.inference_mode():
+        model = ov.convert_model(network.module, example_input=network.example(2, odd=True))
+    for i, one in enumerate(network.inputs):
+        dims = [dim if isinstance(dim, int) else -1 for dim in one.dims]
+        model.inputs[i].get_node().set_partial_shape(ov.PartialShape(dims))
+    model.validate_nodes_and_infer_types()
+    ov.save_model(model, folder / FILE, compress_to_fp16=False)
+
+
+def _openvino() -> Any:
+    """Without its telemetry, which would tell Intel of each conversion unasked."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    os.environ.setdefault("NNCF_CI", "1")
+    import openvino
+
+    return openvino

@@ -1,0 +1,25 @@
+"""Where a network is to be computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ray_stages.runtimes.network import Tensors
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Place:
+    """threads: of this replica, on a CPU; cache_dir: for exports and what was measured;
+    calibration: inputs that a network of this name really gets, to quantize it by.
+    """
+
+    device: torch.device
+    threads: int
+    cache_dir: Path
+    calibration: Callable[[str], list[Tensors]]
