@@ -36,8 +36,8 @@ from tests.serving import (
     fetch,
     looks_like_the_star,
     tensors,
-    wait_until,
 )
+from tests.waiting import wait_until
 
 # What comes out
 

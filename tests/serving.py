@@ -6,10 +6,8 @@ import json
 import os
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ import tritonclient.grpc as triton_grpc
 from tritonclient.utils import triton_to_np_dtype
 
 from tests.pictures import CIRCLE, encoded, pixels
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
 ENSEMBLE = "stable_diffusion"
@@ -124,15 +123,6 @@ def tensors(module: Any, **values: Any) -> list[Any]:
 def from_picture(**options: Any) -> dict[str, Any]:
     """What `Stack.draw` is to be told for a picture that begins at another."""
     return {"model": IMAGE_TO_IMAGE, "init_image": encoded(CIRCLE), "seed": 7, **options}
-
-
-def wait_until(condition: Callable[[], object], seconds: float) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.1)
-    return False
 
 
 def start_stack(output: Path, **environment: str) -> Stack:

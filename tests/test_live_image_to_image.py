@@ -35,8 +35,8 @@ from tests.serving import (
     in_log,
     looks_like_the_star,
     tensors,
-    wait_until,
 )
+from tests.waiting import wait_until
 
 
 def distance(png: bytes, image: Image.Image) -> float:

@@ -21,8 +21,8 @@ from tests.serving import (
     from_picture,
     in_log,
     looks_like_the_star,
-    wait_until,
 )
+from tests.waiting import wait_until
 
 
 def test_each_stage_is_a_process_of_its_own(stack: Stack) -> None:

@@ -18,7 +18,8 @@ from tritonclient.utils import InferenceServerException
 
 from relay_client import Client, Preview, RequestError
 from tests.pictures import TOLERANCE, difference, pixels
-from tests.serving import STAR, Stack, tensors, wait_until
+from tests.serving import STAR, Stack, tensors
+from tests.waiting import wait_until
 
 LONG: dict[str, Any] = {"steps": 150, "height": 256, "width": 256}
 
@@ -179,7 +180,7 @@ def test_a_grpc_cancel_of_a_stage_called_directly_ends_it(stack: Stack) -> None:
 
 
 def test_intermediate_latents_come_to_who_asks_and_to_the_disk(
-    client: Client, stack: Stack, latents_dir: Path
+    stack: Stack, latents_dir: Path
 ) -> None:
     answer = stack.infer(STAR, "a red circle", steps=7, dump_latents_every=3, request_id="../l")
     latents = answer.as_numpy("intermediate_latents")
