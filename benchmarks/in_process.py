@@ -131,15 +131,17 @@ class Stages(InProcess):
     async def draw(self, wish: Wish) -> Answer:
         arrived = time.monotonic()
         embeds, encoding, encoded = await self.encode(TextRequest([wish.prompt], ""))
-        (job,) = await asyncio.to_thread(self.engine.submit, self._request(wish, embeds))
+        asked = time.monotonic()
+        (job,) = self.engine.submit(self._request(wish, embeds))
         latents = await asyncio.wrap_future(job.latents)
+        denoised = time.monotonic()
         (png,), decoding, decoded = await self.decode(DecodeRequest(latents[None], [{}]))
         spans = {
             "text_encoder_queue": encoding - arrived,
             "text_encoder": encoded - encoding,
-            "unet_queue": job.started - job.submitted,
-            "unet": job.finished - job.started,
-            "vae_decoder_queue": decoding - job.finished,
+            "unet_queue": job.started - asked,
+            "unet": denoised - job.started,
+            "vae_decoder_queue": decoding - denoised,
             "vae_decoder": decoded - decoding,
         }
         return Answer(png, job.started, spans)
