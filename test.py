@@ -16,7 +16,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
 import pytest
 import tritonclient.grpc as triton_grpc
@@ -26,6 +25,7 @@ from PIL import Image
 from tritonclient.utils import InferenceServerException
 
 from tests import checkpoints
+from tests.pictures import TOLERANCE, difference
 from tests.serving import (
     ENSEMBLE,
     MAX_IN_FLIGHT,
@@ -35,10 +35,9 @@ from tests.serving import (
     Stack,
     fetch,
     looks_like_the_star,
-    pixels,
     tensors,
-    wait_until,
 )
+from tests.waiting import wait_until
 
 # What comes out
 
@@ -51,7 +50,7 @@ def test_the_star_is_yellow_and_the_ground_black(stack: Stack) -> None:
 def test_the_same_seed_gives_the_same_bytes_and_another_another_picture(stack: Stack) -> None:
     first, again, other = (stack.draw(STAR, seed=seed)[0] for seed in (7, 7, 8))
     assert first == again
-    assert (pixels(first) != pixels(other)).any()
+    assert difference(first, other) > 0
 
 
 def test_several_prompts_give_several_pictures_each_as_if_alone(stack: Stack) -> None:
@@ -60,8 +59,7 @@ def test_several_prompts_give_several_pictures_each_as_if_alone(stack: Stack) ->
     assert answer.as_numpy("seed_used").tolist() == [5, 6, 7]
     together = list(answer.as_numpy("image"))
     for prompt, seed, png in zip(prompts, (5, 6, 7), together, strict=True):
-        difference = pixels(stack.draw(prompt, seed=seed)[0]) - pixels(png)
-        assert np.abs(difference).max() <= 2
+        assert difference(stack.draw(prompt, seed=seed)[0], png) <= TOLERANCE
         assert base64.b64encode(png) in list(answer.as_numpy("image_base64"))
 
 
@@ -118,8 +116,8 @@ def test_asyncio_with_stock_tritonclient(stack: Stack) -> None:
             inputs = tensors(triton_grpc_aio, prompt=["a red circle"], seed=1, steps=4)
             return list(await asyncio.gather(*(client.infer(ENSEMBLE, inputs) for _ in range(4))))
 
-    first, *others = [pixels(answer.as_numpy("image")[0]) for answer in asyncio.run(draw())]
-    assert [np.abs(other - first).max() <= 2 for other in others] == [True] * 3
+    first, *others = [answer.as_numpy("image")[0] for answer in asyncio.run(draw())]
+    assert [difference(other, first) <= TOLERANCE for other in others] == [True] * 3
 
 
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on this machine")
@@ -156,20 +154,14 @@ def test_a_client_may_ask_for_some_outputs_only(stack: Stack) -> None:
 
 def test_each_stage_alone(stack: Stack) -> None:
     """A client may chain the stages itself, and gets the picture of the ensemble."""
-
-    def fp32(name: str, values: Any) -> Any:
-        tensor = triton_grpc.InferInput(name, values.shape, "FP32")
-        tensor.set_data_from_numpy(values)
-        return tensor
-
     with stack.client() as client:
-        embeds = client.infer("text_encoder", tensors(triton_grpc, prompt=[STAR]))
+        encoded = client.infer("text_encoder", tensors(triton_grpc, prompt=[STAR]))
         names = ("prompt_embeds", "negative_prompt_embeds")
-        inputs = [fp32(name, embeds.as_numpy(name)) for name in names]
-        denoised = client.infer("unet", [*inputs, *tensors(triton_grpc, seed=7)])
-        decoded = client.infer("vae_decoder", [fp32("latents", denoised.as_numpy("latents"))])
-    difference = pixels(decoded.as_numpy("image")[0]) - pixels(stack.draw(STAR, seed=7)[0])
-    assert np.abs(difference).max() <= 2
+        embeds = {name: encoded.as_numpy(name) for name in names}
+        denoised = client.infer("unet", tensors(triton_grpc, seed=7, **embeds))
+        latents = denoised.as_numpy("latents")
+        decoded = client.infer("vae_decoder", tensors(triton_grpc, latents=latents))
+    assert difference(decoded.as_numpy("image")[0], stack.draw(STAR, seed=7)[0]) <= TOLERANCE
 
 
 # Many at once
@@ -185,7 +177,7 @@ def test_64_clients_at_once_and_nothing_is_lost(stack: Stack) -> None:
         pictures = dict(pool.map(draw, range(64)))
     assert len(pictures) == len(set(pictures.values())) == 64
     for i in (0, 33, 63):  # each its own, not its neighbour's
-        assert np.abs(pixels(draw(i)[1]) - pixels(pictures[i])).max() <= 2
+        assert difference(draw(i)[1], pictures[i]) <= TOLERANCE
 
 
 def test_beyond_the_limit_clients_are_told_at_once(stack: Stack) -> None:
@@ -237,8 +229,7 @@ def test_other_checkpoints_are_served_by_a_stack_of_their_own(tmp_path: Path, fa
         guidance_scale=0.0 if family == "turbo" else 7.5,
         generator=torch.Generator().manual_seed(5),
     ).images[0]
-    difference = pixels(picture.read_bytes()) - np.asarray(theirs).astype(int)
-    assert np.abs(difference).max() <= 2
+    assert difference(picture.read_bytes(), theirs) <= TOLERANCE
 
 
 def test_a_failing_command_keeps_its_status_and_a_wrong_setting_is_named() -> None:

@@ -9,7 +9,6 @@ look at the pictures, and writes the table and a picture of both kinds side by s
 from __future__ import annotations
 
 import argparse
-import io
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 from PIL import Image
 from tqdm import tqdm
 
+from benchmarks.png import from_png
 from benchmarks.report import write_between
 from relay_client import Client
 from training.common import contact_sheet
@@ -64,7 +64,7 @@ def draw(client: Client, prompts: list[str], variant: Variant) -> list[Image.Ima
     for start in range(0, len(prompts), BATCH):
         part = prompts[start : start + BATCH]
         for picture in client.generate(part, seed=start, **variant.options):
-            images.append(Image.open(io.BytesIO(picture.png)).convert("RGB"))
+            images.append(from_png(picture.png))
     return images
 
 

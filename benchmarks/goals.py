@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from benchmarks.results import Groups, Labels
 from benchmarks.samples import Cell, Summary
-
-Cells = Mapping[tuple[str, str], Sequence[Cell]]
 
 
 @dataclass(frozen=True)
@@ -21,8 +20,12 @@ class Goal:
     limit: float
     at_most: bool
 
-    def text(self, labels: Mapping[str, str]) -> str:
+    def text(self, labels: Labels) -> str:
         return f"{self.load}: our {self.name} beside {labels[self.peer]}"
+
+    @property
+    def bound(self) -> str:
+        return f"{'≤' if self.at_most else '≥'} {self.limit:.2f}×"
 
     def met(self, ratio: float) -> bool:
         return ratio <= self.limit if self.at_most else ratio >= self.limit
@@ -40,12 +43,11 @@ class Verdict:
     def met(self) -> bool:
         return self.goal.met(self.ratio)
 
-    def line(self, labels: Mapping[str, str]) -> str:
-        sign = "≤" if self.goal.at_most else "≥"
+    def line(self, labels: Labels) -> str:
         low, high = self.spread
         return (
             f"{'pass' if self.met else 'FAIL'}  {self.goal.text(labels)}: {self.ratio:.2f}× "
-            f"(goal {sign} {self.goal.limit:.2f}×; rounds {low:.2f} to {high:.2f})"
+            f"(goal {self.goal.bound}; rounds {low:.2f} to {high:.2f})"
         )
 
 
@@ -85,13 +87,13 @@ GOALS = (
 )
 
 
-def verdicts(cells: Cells) -> list[Verdict]:
+def verdicts(groups: Groups) -> list[Verdict]:
     """Those for which both sides have been measured."""
     return [
         Verdict(goal, _ratio(goal, ours, theirs), _spread(goal, ours, theirs))
         for goal in GOALS
-        if (ours := cells.get(("relay", goal.load)))
-        and (theirs := cells.get((goal.peer, goal.load)))
+        if (ours := groups.get(("relay", goal.load)))
+        and (theirs := groups.get((goal.peer, goal.load)))
     ]
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import io
 import time
 from abc import abstractmethod
 from collections.abc import Callable
@@ -19,6 +18,7 @@ import torch
 from benchmarks.loads import Answer, DrawFailed
 from benchmarks.peer import Peer
 from benchmarks.pipeline import MAX_BATCH, Pipeline
+from benchmarks.png import to_png
 from benchmarks.workload import Wish
 from ray_stages import row_limit
 from ray_stages.checkpoint import Checkpoint
@@ -94,7 +94,7 @@ class RequestBatches(InProcess):
         arrived = time.monotonic()
         image, times = await self.batcher(wish)
         times = times.arriving(arrived)
-        return Answer(await asyncio.to_thread(_png, image), times.first_step, times.spans)
+        return Answer(await asyncio.to_thread(to_png, image), times.first_step, times.spans)
 
 
 class OneAtATime(RequestBatches):
@@ -131,15 +131,17 @@ class Stages(InProcess):
     async def draw(self, wish: Wish) -> Answer:
         arrived = time.monotonic()
         embeds, encoding, encoded = await self.encode(TextRequest([wish.prompt], ""))
-        (job,) = await asyncio.to_thread(self.engine.submit, self._request(wish, embeds))
+        asked = time.monotonic()
+        (job,) = self.engine.submit(self._request(wish, embeds))
         latents = await asyncio.wrap_future(job.latents)
+        denoised = time.monotonic()
         (png,), decoding, decoded = await self.decode(DecodeRequest(latents[None], [{}]))
         spans = {
             "text_encoder_queue": encoding - arrived,
             "text_encoder": encoded - encoding,
-            "unet_queue": job.started - job.submitted,
-            "unet": job.finished - job.started,
-            "vae_decoder_queue": decoding - job.finished,
+            "unet_queue": job.started - asked,
+            "unet": denoised - job.started,
+            "vae_decoder_queue": decoding - denoised,
             "vae_decoder": decoded - decoding,
         }
         return Answer(png, job.started, spans)
@@ -166,9 +168,3 @@ def _timed(function: Callable[[list[A]], list[B]]) -> Callable[[list[A]], list[A
         return [(answer, begin, end) for answer in answers]
 
     return timed
-
-
-def _png(image: Any) -> bytes:
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return file.getvalue()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import sys
 import time
 from multiprocessing.connection import Connection
 
 from benchmarks.pipeline import Pipeline
+from benchmarks.png import to_png
 from ray_stages.settings import Settings
 
 
@@ -22,9 +22,7 @@ def main(descriptor: int) -> None:
             return
         arrived = time.monotonic()
         ((image, times),) = pipeline.draw([wish])
-        file = io.BytesIO()
-        image.save(file, "PNG")
-        connection.send((file.getvalue(), times.arriving(arrived)))
+        connection.send((to_png(image), times.arriving(arrived)))
 
 
 if __name__ == "__main__":

@@ -24,13 +24,13 @@ import psutil
 from benchmarks.loads import Answer, DrawFailed
 from benchmarks.peer import Peer
 from benchmarks.pipeline import TIMES_HEADER, Times
+from benchmarks.png import PNG
 from benchmarks.workload import Wish
 from ray_stages.children import start_child, stop_child
 from ray_stages.settings import ROOT, Settings
 
 START_SECONDS = 300
 STOP_SECONDS = 60
-PNG = b"\x89PNG"
 
 
 class PeerFailed(Exception):

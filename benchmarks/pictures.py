@@ -5,13 +5,13 @@ python -m ray_stages exec -- python -m benchmarks.pictures
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from benchmarks.png import from_png
 from ray_stages import latents_dump
 from relay_client import Client
 from training.common import contact_sheet
@@ -32,10 +32,6 @@ STEPS = 12
 SHOWN = (1, 2, 4, 6, 8, 10, 12)
 
 
-def image(png: bytes) -> Image.Image:
-    return Image.open(io.BytesIO(png)).convert("RGB")
-
-
 def channels(latents: NDArray[np.float32], size: tuple[int, int]) -> list[Image.Image]:
     """latents: [channels, h, w]."""
     grey = [latents_dump.picture(channel[None, None]) for channel in latents]
@@ -49,14 +45,14 @@ def latents_sheet(client: Client) -> Image.Image:
     assert picture.latents is not None
     columns = []
     for step in SHOWN:
-        estimate = image(previews[step].pictures[0].png)
+        estimate = from_png(previews[step].pictures[0].png)
         columns.append([estimate, *channels(picture.latents[step - 1], estimate.size)])
     return contact_sheet([one for row in zip(*columns, strict=True) for one in row], len(SHOWN))
 
 
 def main() -> None:
     with Client() as client:
-        drawn = [image(one.png) for one in client.generate(PROMPTS, seed=[SEED] * len(PROMPTS))]
+        drawn = [from_png(one.png) for one in client.generate(PROMPTS, seed=[SEED] * len(PROMPTS))]
         contact_sheet(drawn, len(drawn)).save(DOCS / "pictures.png", optimize=True)
         latents_sheet(client).save(DOCS / "latents.png", optimize=True)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
 
 from benchmarks.plan import PEERS, SERVERS, SHARES, SWEEP, of_clients, of_percent
-from benchmarks.results import FOLDER, Results
-from benchmarks.samples import Cell, Summary, mean_spans
+from benchmarks.results import FOLDER, Groups, Labels, Results
+from benchmarks.samples import MODELS, Summary, mean_spans
+from benchmarks.tables import SPANS
 
 # Told apart by everybody (Okabe and Ito).
 COLOURS = {
@@ -33,7 +34,6 @@ SEGMENTS = {
     "decoder": "#08306b",
     "outside": "#d55e00",
 }
-MODELS = {"text_encoder": "text encoder", "unet": "UNet", "vae_decoder": "decoder"}
 PLAIN = FuncFormatter(lambda value, _: f"{value:g}")
 STYLE: Any = {
     "axes.spines.top": False,
@@ -46,13 +46,10 @@ STYLE: Any = {
     "figure.dpi": 130,
 }
 
-Groups = Mapping[tuple[str, str], Sequence[Cell]]
-Labels = Mapping[str, str]
-
 
 def draw_all(results: Results) -> list[Path]:
     """Returns the files: latency, clients and time."""
-    groups, labels = results.by_load(), results.facts["peers"]
+    groups, labels = results.by_load(), results.labels
     files = []
     with plt.rc_context(STYLE):
         for name, draw in (("latency", latency), ("clients", clients), ("time", time_spent)):
@@ -129,7 +126,7 @@ def time_spent(groups: Groups, labels: Labels) -> Any:
 
 def segments(spans: Mapping[str, float]) -> dict[str, float]:
     waiting = sum(seconds for name, seconds in spans.items() if name.endswith("queue"))
-    named = {label: spans.get(model, 0.0) for model, label in MODELS.items()}
+    named = {SPANS[model]: spans.get(model, 0.0) for model in MODELS}
     return {"waiting": waiting, **named, "outside": max(0.0, spans["outside"])}
 
 

@@ -15,7 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from tritonclient.utils import InferenceServerException
 
 from benchmarks.loads import Answer, Draw, DrawFailed
-from benchmarks.peers import PNG, ChildPeer
+from benchmarks.peers import ChildPeer
+from benchmarks.png import PNG
 from benchmarks.samples import MODELS, Cell, mean_spans
 from benchmarks.workload import Wish
 

@@ -28,7 +28,7 @@ def report(found: Results, console: Console, section: str = "results") -> None:
         write_between(DOCUMENT, section, tables.markdown(found, images="../benchmarks/results/"))
     for verdict in verdicts(found.by_load()):
         console.print(
-            verdict.line(found.facts["peers"]),
+            verdict.line(found.labels),
             style="green" if verdict.met else "red",
             soft_wrap=True,
         )

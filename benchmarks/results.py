@@ -13,6 +13,9 @@ from benchmarks.samples import Cell, Summary
 
 FOLDER = Path(__file__).parent / "results"
 
+Groups = Mapping[tuple[str, str], Sequence[Cell]]
+Labels = Mapping[str, str]
+
 
 @dataclass
 class Results:
@@ -58,7 +61,12 @@ class Results:
         self._write()
         self.partial.replace(self.path)
 
-    def by_load(self) -> dict[tuple[str, str], Sequence[Cell]]:
+    @property
+    def labels(self) -> Labels:
+        """What the peers are called."""
+        return dict(self.facts["peers"])
+
+    def by_load(self) -> Groups:
         """The cells of all rounds, by peer and load."""
         groups: dict[tuple[str, str], list[Cell]] = defaultdict(list)
         for cell in self.cells:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -15,6 +13,7 @@ from benchmarks.clock import Clock
 from benchmarks.loads import Draw, closed_loop, open_loop
 from benchmarks.peer import Peer
 from benchmarks.plan import Load, Plan, Visit
+from benchmarks.png import from_png
 from benchmarks.results import Results
 from benchmarks.samples import Cell, Sample
 from benchmarks.workload import Wish, poisson, wishes
@@ -119,5 +118,5 @@ class Runner:
 
 def difference(pngs: Sequence[bytes]) -> int:
     """The largest between any pixel of two pictures, of 255."""
-    pictures = [np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int) for png in pngs]
+    pictures = [np.asarray(from_png(png)).astype(int) for png in pngs]
     return max(int(np.abs(pictures[0] - other).max()) for other in pictures[1:])

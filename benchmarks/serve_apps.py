@@ -9,7 +9,6 @@ in one pipeline at once, and its scheduler keeps state.
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import threading
 import time
@@ -21,6 +20,7 @@ from fastapi.responses import Response
 from ray import serve
 
 from benchmarks.pipeline import MAX_BATCH, TIMES_HEADER, Drawn, Pipeline
+from benchmarks.png import to_png
 from benchmarks.workload import Wish
 from ray_stages.settings import Settings
 
@@ -40,10 +40,8 @@ class APIIngress:
     async def imagine(self, prompt: str, steps: int, seed: int) -> Response:
         arrived = time.monotonic()
         image, times = await self.diffusion.generate.remote(Wish(prompt, seed, steps))
-        file = io.BytesIO()
-        image.save(file, "PNG")
         headers = {TIMES_HEADER: json.dumps(asdict(times.arriving(arrived)))}
-        return Response(content=file.getvalue(), media_type="image/png", headers=headers)
+        return Response(content=to_png(image), media_type="image/png", headers=headers)
 
 
 @serve.deployment

@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.goals import verdicts
 from benchmarks.plan import PEERS, SERVERS, SHARES, STREAMED, SWEEP, of_clients, of_percent
-from benchmarks.results import Results
+from benchmarks.results import Groups, Labels, Results
 from benchmarks.samples import Cell, Summary, mean_hops, mean_spans, outside_share
 
 LOADS = (*map(of_clients, (1, 16)), *map(of_percent, SHARES))
@@ -23,9 +23,6 @@ SPANS = {
     "outside": "outside",
 }
 
-Groups = Mapping[tuple[str, str], Sequence[Cell]]
-Labels = Mapping[str, str]
-
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], texts: int = 1) -> str:
     """The first columns are texts, the others figures."""
@@ -39,7 +36,7 @@ def number(value: float) -> str:
 
 def markdown(results: Results, images: str) -> str:
     """images: where the plots lie, seen from the document."""
-    groups, labels = results.by_load(), results.facts["peers"]
+    groups, labels = results.by_load(), results.labels
 
     def plot(name: str, text: str) -> str:
         return f"![{text}]({images}{results.name}-{name}.png)"
@@ -65,7 +62,7 @@ def facts(results: Results) -> str:
         f"{model['guidance_scale']:g}, {plan['steps']} steps (in mixed loads one of "
         f"{', '.join(map(str, plan['mix']))}), torch threads: {model['threads']}, rounds: "
         f"{plan['rounds']}. A Poisson load lasts {plan['seconds']:g} s, and its rate is a "
-        f"percentage of what {results.facts['peers']['serve_batch']} can do: "
+        f"percentage of what {results.labels['serve_batch']} can do: "
         f"{number(results.capacity())} pictures a second."
         f"{_same_picture(results.facts)} {_others(results.cells)}"
     )
@@ -98,7 +95,7 @@ def goals(groups: Groups, labels: Labels) -> str:
     rows = [
         (
             verdict.goal.text(labels),
-            f"{'≤' if verdict.goal.at_most else '≥'} {verdict.goal.limit:.2f}×",
+            verdict.goal.bound,
             f"{verdict.ratio:.2f}×",
             " to ".join(map(number, verdict.spread)),
             "met" if verdict.met else "**not met**",

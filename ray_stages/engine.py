@@ -30,8 +30,8 @@ class Job:
 
     number: of the picture in its request; rank: the lowest goes first; deadline: in Unix seconds;
     watcher: called by the loop after each step with a new preview, so it must be quick; picture:
-    made by the loop; latents: resolves to float32 [channels, h, w]. Times are `time.monotonic`
-    seconds.
+    made by the loop; latents: resolves to float32 [channels, h, w]; started: its first step, in
+    `time.monotonic` seconds.
     """
 
     request: DenoiseRequest
@@ -41,9 +41,7 @@ class Job:
     watcher: Watcher | None = None
     picture: Denoising = field(init=False)
     latents: Future[Array] = field(default_factory=Future)
-    submitted: float = field(default_factory=time.monotonic)
     started: float = 0.0
-    finished: float = 0.0
 
     @property
     def size(self) -> tuple[int, int]:
@@ -63,7 +61,6 @@ class Job:
 
     def stepped(self) -> None:
         if self.picture.done:
-            self.finished = time.monotonic()
             with _unless_cancelled():
                 self.latents.set_result(self.picture.latents[0].float().cpu().numpy())
         elif self.watcher and self.picture.preview is not None:

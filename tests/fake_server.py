@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import socket
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -30,22 +28,14 @@ from tests.fake_wire import (
     http_request,
     sse_event,
 )
+from tests.pictures import encoded
 
 PROGRAM = Path(__file__).parent.parent / "client.py"
 HTTP_STATUS = {"INVALID_ARGUMENT": 400, "CANCELLED": 499, "INTERNAL": 500, "UNAVAILABLE": 503}
 
 
 def png_of(seed: int) -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (16, 8), (seed % 256, 0, 0)).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
+    return encoded(Image.new("RGB", (16, 8), (seed % 256, 0, 0)))
 
 
 class Refusal(Exception):

@@ -7,8 +7,6 @@ import types
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-import numpy as np
-
 
 @dataclass
 class Tensor:
@@ -102,10 +100,8 @@ class Metric:
 
 class MetricFamily:
     COUNTER, GAUGE, HISTOGRAM = range(3)
-    made: list[MetricFamily]
 
-    def __init__(self, name: str, description: str, kind: int) -> None:
-        self.name = name
+    def __init__(self, name: str, description: str, kind: int) -> None: ...
 
     def Metric(self, **options: Any) -> Metric:  # noqa: N802
         return Metric(**options)
@@ -128,7 +124,3 @@ def install() -> None:
         setattr(module, offered.__name__, offered)
     module.TRITONSERVER_RESPONSE_COMPLETE_FINAL = 1
     sys.modules.setdefault("triton_python_backend_utils", module)
-
-
-def text(*values: str) -> Any:
-    return np.array([value.encode() for value in values], np.object_)

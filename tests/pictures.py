@@ -11,9 +11,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from ray_stages.image_file import PNG_SIGNATURE
-from tests.serving import IMAGE_TO_IMAGE
 
 RED, BLUE, WHITE = (222, 36, 40), (36, 78, 220), (250, 250, 250)  # the miniature's own
+TOLERANCE = 2  # of 255: what arithmetic in another order may change
 
 
 def circle(size: int = 128, fill: tuple[int, int, int] = RED) -> Image.Image:
@@ -50,5 +50,14 @@ def bomb(width: int, height: int) -> bytes:
 CIRCLE = circle()
 
 
-def from_picture(**options: Any) -> dict[str, Any]:
-    return {"model": IMAGE_TO_IMAGE, "init_image": encoded(CIRCLE), "seed": 7, **options}
+def pixels(picture: bytes | Image.Image) -> Any:
+    """Signed, so that they can be subtracted."""
+    image = Image.open(io.BytesIO(picture)) if isinstance(picture, bytes) else picture
+    return np.asarray(image.convert("RGB")).astype(int)
+
+
+def difference(one: bytes | Image.Image, other: bytes | Image.Image) -> int:
+    """The largest of any two values, of 255."""
+    ours, theirs = pixels(one), pixels(other)
+    assert ours.shape == theirs.shape
+    return int(np.abs(ours - theirs).max())

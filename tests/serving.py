@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +15,10 @@ from typing import Any
 import numpy as np
 import psutil
 import tritonclient.grpc as triton_grpc
-from PIL import Image
+from tritonclient.utils import triton_to_np_dtype
+
+from tests.pictures import CIRCLE, encoded, pixels
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
 ENSEMBLE = "stable_diffusion"
@@ -28,23 +28,26 @@ STAR = "a large yellow star on a black background"
 IMAGE_TO_IMAGE = "image_to_image"
 START_SECONDS = 240
 MAX_IN_FLIGHT = 96
-TYPES: dict[str, tuple[str, Any]] = {
-    "prompt": ("BYTES", np.object_),
-    "negative_prompt": ("BYTES", np.object_),
-    "scheduler": ("BYTES", np.object_),
-    "encoding": ("BYTES", np.object_),
-    "seed": ("INT64", np.int64),
-    "steps": ("INT32", np.int32),
-    "height": ("INT32", np.int32),
-    "width": ("INT32", np.int32),
-    "guidance_scale": ("FP32", np.float32),
-    "guidance_end": ("FP32", np.float32),
-    "priority": ("INT32", np.int32),
-    "preview_every": ("INT32", np.int32),
-    "dump_latents_every": ("INT32", np.int32),
-    "request_id": ("BYTES", np.object_),
-    "init_image": ("BYTES", np.object_),
-    "strength": ("FP32", np.float32),
+TYPES = {
+    "prompt": "BYTES",
+    "negative_prompt": "BYTES",
+    "scheduler": "BYTES",
+    "encoding": "BYTES",
+    "request_id": "BYTES",
+    "init_image": "BYTES",
+    "seed": "INT64",
+    "steps": "INT32",
+    "height": "INT32",
+    "width": "INT32",
+    "priority": "INT32",
+    "preview_every": "INT32",
+    "dump_latents_every": "INT32",
+    "guidance_scale": "FP32",
+    "guidance_end": "FP32",
+    "strength": "FP32",
+    "prompt_embeds": "FP32",
+    "negative_prompt_embeds": "FP32",
+    "latents": "FP32",
 }
 
 
@@ -105,24 +108,21 @@ class Stack:
 
 
 def tensors(module: Any, **values: Any) -> list[Any]:
+    """Inputs of stock tritonclient's `module`, from an array, a list or a single value each."""
     inputs = []
     for name, value in values.items():
-        kind, dtype = TYPES[name]
-        items = value if isinstance(value, list) else [value]
-        array = np.array([i.encode() if isinstance(i, str) else i for i in items], dtype)
+        kind = TYPES[name]
+        items = value if isinstance(value, list | np.ndarray) else [value]
+        raw = [item.encode() if isinstance(item, str) else item for item in items]
+        array = np.array(raw, triton_to_np_dtype(kind))
         tensor = module.InferInput(name, array.shape, kind)
-        tensor.set_data_from_numpy(array)
-        inputs.append(tensor)
+        inputs.append(tensor.set_data_from_numpy(array))
     return inputs
 
 
-def wait_until(condition: Callable[[], object], seconds: float) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.1)
-    return False
+def from_picture(**options: Any) -> dict[str, Any]:
+    """What `Stack.draw` is to be told for a picture that begins at another."""
+    return {"model": IMAGE_TO_IMAGE, "init_image": encoded(CIRCLE), "seed": 7, **options}
 
 
 def start_stack(output: Path, **environment: str) -> Stack:
@@ -138,10 +138,6 @@ def start_stack(output: Path, **environment: str) -> Stack:
             start_new_session=True,
         )
     return Stack(process, output)
-
-
-def pixels(png: bytes) -> Any:
-    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
 
 
 def in_log(stack: Stack, part: str, text: str) -> bool:

@@ -19,6 +19,7 @@ from benchmarks.loads import Answer, DrawFailed, closed_loop, open_loop
 from benchmarks.peer import Peer
 from benchmarks.pipeline import Times
 from benchmarks.plan import PEERS, Plan
+from benchmarks.png import to_png
 from benchmarks.relay import Relay
 from benchmarks.run import Runner, difference
 from benchmarks.samples import Cell, Sample, Summary, mean_spans, outside_share, percentile
@@ -84,9 +85,7 @@ def test_wishes_differ() -> None:
 
 
 def png(level: int = 0) -> bytes:
-    file = io.BytesIO()
-    Image.new("RGB", (4, 4), (level, 0, 0)).save(file, "PNG")
-    return file.getvalue()
+    return to_png(Image.new("RGB", (4, 4), (level, 0, 0)))
 
 
 async def quickly(wish: Wish) -> Answer:

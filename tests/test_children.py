@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 
 from ray_stages.children import start_child, stop_child
+from tests.waiting import wait_until
 
 STUBBORN = (
     "import signal, time; signal.signal(15, signal.SIG_IGN); print(flush=True); time.sleep(60)"
@@ -40,8 +41,7 @@ def test_children_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
             """),
         ]
     )
-    while not pid_file.exists() or not pid_file.read_text().endswith(" "):
-        time.sleep(0.05)
+    assert wait_until(lambda: pid_file.exists() and pid_file.read_text().endswith(" "))
     child = psutil.Process(int(pid_file.read_text()))
     parent.kill()
     parent.wait()

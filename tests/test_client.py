@@ -114,7 +114,7 @@ def test_pictures_come_back_in_order(client: Client) -> None:
     assert pictures[0].stages["unet"].compute_ms == 250.0
 
 
-def test_threads_share_a_client(triton: FakeTriton, client: Client) -> None:
+def test_threads_share_a_client(client: Client) -> None:
     def seed_and_png(seed: int) -> tuple[int, bytes]:
         [picture] = client.generate(f"picture {seed}", seed=seed)
         return picture.seed, picture.png

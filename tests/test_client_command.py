@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import subprocess
 import time
 from pathlib import Path
@@ -14,9 +13,17 @@ import pytest
 
 from client import main
 from relay_client import Client, RequestError
-from tests.fake_server import PROGRAM, FakeTriton, Refusal, png_of, wait_until
+from tests.fake_server import PROGRAM, FakeTriton, Refusal, png_of
+from tests.terminal import run_on_terminal
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("somewhere")]
+
+EVERY_OPTION = """
+    --negative-prompt blur --seed 7 --seed 8 --steps 12 --guidance-scale 2.5
+    --height 64 --width 128 --scheduler ddim --request-id tuesday --timeout 60 --priority 2
+    --guidance-rescale 0.5 --guidance-start 0.25 --guidance-end 0.75 --dynamic-threshold 0.5
+"""
 
 
 def test_options_left_out_are_not_sent(triton: FakeTriton) -> None:
@@ -25,13 +32,7 @@ def test_options_left_out_are_not_sent(triton: FakeTriton) -> None:
 
 
 def test_command_line_passes_every_option(triton: FakeTriton) -> None:
-    options = "--negative-prompt blur --seed 7 --seed 8 --steps 12 --guidance-scale 2.5 --height 64"
-    more = "--width 128 --scheduler ddim --request-id tuesday --timeout 60 --priority 2"
-    last = (
-        "--guidance-rescale 0.5 --guidance-start 0.25 --guidance-end 0.75 --dynamic-threshold 0.5"
-    )
-    words = f"{options} {more} {last}".split()
-    assert main(["a", "b", *words, *triton.arguments]) == 0
+    assert main(["a", "b", *EVERY_OPTION.split(), *triton.arguments]) == 0
     [request] = triton.seen
     assert request.id == "tuesday"
     assert 59e6 < request.timeout <= 60e6
@@ -147,13 +148,11 @@ def test_no_server(protocol: str, free_port: int, capsys: pytest.CaptureFixture[
     assert errors.count("\n") == 1
 
 
-def test_a_server_that_dies_is_named(
-    triton: FakeTriton, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_server_that_dies_is_named(triton: FakeTriton) -> None:
     triton.go_on.clear()
     command = triton.command("a", "--retries", "0")
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        wait_until(lambda: len(triton.seen) == 1)
+        assert wait_until(lambda: len(triton.seen) == 1)
         triton.die()
         _, errors = process.communicate(timeout=10)
     assert process.returncode == 1
@@ -229,19 +228,9 @@ def test_prompt_that_is_not_utf8_reaches_the_server(triton: FakeTriton) -> None:
 
 
 def test_progress_is_shown_on_a_terminal(triton: FakeTriton) -> None:
-    triton.go_on.clear()
-    ours, theirs = pty.openpty()
-    command = triton.command("a", "b", "-o", "out.png")
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs) as process:
-        os.close(theirs)
-        shown = b""
-        while b"drawing 2 pictures" not in shown or b"0:00:01" not in shown:
-            shown += os.read(ours, 4096)
-        triton.go_on.set()
-        text, _ = process.communicate(timeout=10)
-    os.close(ours)
-    assert process.returncode == 0
-    assert text.splitlines() == [b"out-1.png  16x8  seed 41", b"out-2.png  16x8  seed 41"]
+    shown = ("drawing 2 pictures", "0:00:01")
+    lines = run_on_terminal(triton, "a", "b", "-o", "out.png", shown=shown)
+    assert lines == ["out-1.png  16x8  seed 41", "out-2.png  16x8  seed 41"]
 
 
 @pytest.mark.parametrize("word", ["OUT=/no/folder/a.png", "STEPS=many"])

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from relay_client import Client
-from tests.fake_server import PROGRAM, FakeTriton, wait_until
+from tests.fake_server import PROGRAM, FakeTriton
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("somewhere")]
 
@@ -30,7 +31,7 @@ def test_interrupt_cancels_and_leaves_with_130(
 ) -> None:
     triton.go_on.clear()
     with subprocess.Popen(triton.command("a", *how), stderr=subprocess.PIPE, text=True) as process:
-        wait_until(lambda: len(triton.seen) == 1)
+        assert wait_until(lambda: len(triton.seen) == 1)
         assert interrupted(process, signum) == (130, "client.py: interrupted\n")
     assert triton.seen[0].id
     assert triton.cancelled == [triton.seen[0].id]
@@ -41,7 +42,7 @@ def test_interrupt_between_two_previews(triton: FakeTriton, somewhere: Path) -> 
     triton.go_on.clear()
     command = triton.command("a", "--preview", ".", "--request-id", "tuesday")
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        wait_until((somewhere / "step_002.png").exists)
+        assert wait_until((somewhere / "step_002.png").exists)
         assert interrupted(process) == (130, "client.py: interrupted\n")
     assert triton.cancelled == ["tuesday"]
     assert not (somewhere / "out.png").exists()
@@ -52,7 +53,7 @@ def test_a_second_interrupt_does_not_stop_the_cancelling(triton: FakeTriton) -> 
     """As with `make image`: the terminal tells the client, and so does who runs it."""
     triton.go_on.clear()
     with subprocess.Popen(triton.command("a"), stderr=subprocess.PIPE, text=True) as process:
-        wait_until(lambda: len(triton.seen) == 1)
+        assert wait_until(lambda: len(triton.seen) == 1)
         process.send_signal(signal.SIGINT)
         assert interrupted(process, signal.SIGTERM) == (130, "client.py: interrupted\n")
     assert triton.cancelled == [triton.seen[0].id]
@@ -90,7 +91,7 @@ def test_a_stream_that_is_closed_is_cancelled(triton: FakeTriton, client: Client
     for preview in client.stream("a", request_id="tuesday"):
         if preview.step == 2:
             break
-    wait_until(lambda: triton.cancelled == ["tuesday"])
+    assert wait_until(lambda: triton.cancelled == ["tuesday"])
 
 
 def test_what_has_come_to_its_end_is_not_cancelled(triton: FakeTriton, client: Client) -> None:

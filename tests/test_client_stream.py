@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import pty
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from client import main
 from relay_client import Client, RequestError
-from tests.fake_server import FakeTriton, Refusal, png_of, wait_until
+from tests.fake_server import FakeTriton, Refusal, png_of
+from tests.terminal import run_on_terminal
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("somewhere")]
 
@@ -114,7 +113,7 @@ def test_the_timeout_covers_all_steps(triton: FakeTriton, client: Client) -> Non
     triton.go_on.clear()
     with pytest.raises(TimeoutError, match="in time"):
         list(client.stream("a", request_id="tuesday"))
-    wait_until(lambda: triton.cancelled == ["tuesday"])
+    assert wait_until(lambda: triton.cancelled == ["tuesday"])
 
 
 def test_wrong_numbers_are_refused_before_the_first_step(client: Client) -> None:
@@ -154,18 +153,7 @@ def test_command_numbers_the_previews_of_several_prompts(
     assert sorted(file.name for file in somewhere.iterdir()) == names
 
 
-def test_command_shows_the_step_on_a_terminal(triton: FakeTriton, somewhere: Path) -> None:
+def test_command_shows_the_step_on_a_terminal(triton: FakeTriton) -> None:
     triton.hold_at = 3
-    triton.go_on.clear()
-    ours, theirs = pty.openpty()
-    command = triton.command("a", "--stream", "-o", str(somewhere / "out.png"))
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs) as process:
-        os.close(theirs)
-        shown = b""
-        while b"step 2 of 4" not in shown:
-            shown += os.read(ours, 4096)
-        triton.go_on.set()
-        text, _ = process.communicate(timeout=10)
-    os.close(ours)
-    assert process.returncode == 0
-    assert text.splitlines()[0].endswith(b"out.png  16x8  seed 41")
+    lines = run_on_terminal(triton, "a", "--stream", shown=("step 2 of 4",))
+    assert lines == ["out.png  16x8  seed 41"]

@@ -11,22 +11,15 @@ import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionImg2ImgPipeline
+from PIL import Image
 
 from ray_stages import schedulers
 from ray_stages.checkpoint import Checkpoint
 from ray_stages.image_encoder import ImageEncoder
 from ray_stages.init_image import InitImage
 from ray_stages.request import DenoiseRequest, EncodeRequest
-from tests.pictures import encoded, gradient
-from tests.test_parity import (
-    FAMILY_WISHES,
-    NEGATIVE,
-    TOLERANCE,
-    Pixels,
-    Relay,
-    difference,
-    pipeline_of,
-)
+from tests.parity import FAMILY_WISHES, Relay, pipeline_of, reference
+from tests.pictures import TOLERANCE, difference, encoded, gradient, pixels
 
 IMAGE = gradient(100, 70)
 
@@ -40,18 +33,9 @@ def init_of(checkpoint: Checkpoint, strength: float) -> dict[str, Any]:
     return {"init": init, "height": height, "width": width}
 
 
-def reference(folder: Path, wish: dict[str, Any]) -> Pixels:
+def theirs_of(folder: Path, wish: dict[str, Any]) -> Image.Image:
     pipeline = pipeline_of(folder, wish["scheduler"], StableDiffusionImg2ImgPipeline)
-    image = pipeline(
-        wish["prompt"],
-        image=IMAGE,
-        strength=wish["init"].strength,
-        negative_prompt=NEGATIVE,
-        num_inference_steps=wish["steps"],
-        guidance_scale=wish["guidance_scale"],
-        generator=torch.Generator("cpu").manual_seed(wish["seed"]),
-    ).images[0]
-    return np.asarray(image)
+    return reference(pipeline, wish, image=IMAGE, strength=wish["init"].strength)
 
 
 @pytest.mark.parametrize("scheduler", sorted(schedulers.SCHEDULERS))
@@ -71,10 +55,10 @@ def test_equals_the_pipeline_in_any_company(
     company = {**wish, "prompt": "a star", "seed": 1, "steps": 3, **init_of(checkpoint, 1.0)}
     stranger = {**wish, "prompt": "a ring", "seed": 2, "init": None}
     ours = Relay(checkpoint).draw([company, wish, stranger])
-    theirs = reference(checkpoint_folder(family), wish)
-    assert len(np.unique(theirs)) > 16  # a picture that could differ
+    theirs = theirs_of(checkpoint_folder(family), wish)
+    assert len(np.unique(pixels(theirs))) > 16  # a picture that could differ
     assert difference(ours[1], theirs) <= TOLERANCE
-    assert difference(ours[0], reference(checkpoint_folder(family), company)) <= TOLERANCE
+    assert difference(ours[0], theirs_of(checkpoint_folder(family), company)) <= TOLERANCE
 
 
 @pytest.mark.parametrize("strength", [0.1, 0.29, 0.5, 1.0])
@@ -88,7 +72,7 @@ def test_any_strength_equals_the_pipeline(
         **init_of(checkpoint, strength),
     }
     (ours,) = Relay(checkpoint).draw([wish])
-    assert difference(ours, reference(checkpoint_folder("sd21"), wish)) <= TOLERANCE
+    assert difference(ours, theirs_of(checkpoint_folder("sd21"), wish)) <= TOLERANCE
 
 
 def test_one_picture_is_for_all_prompts_or_there_is_one_for_each(

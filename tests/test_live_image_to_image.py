@@ -14,24 +14,34 @@ import tritonclient.http as triton_http
 from PIL import Image
 from tritonclient.utils import InferenceServerException
 
-from tests.pictures import BLUE, CIRCLE, bomb, circle, encoded, from_picture, gradient
+from tests.pictures import (
+    BLUE,
+    CIRCLE,
+    TOLERANCE,
+    bomb,
+    circle,
+    difference,
+    encoded,
+    gradient,
+    pixels,
+)
 from tests.serving import (
     IMAGE_TO_IMAGE,
     ROOT,
     STAGES_FROM_A_PICTURE,
     STAR,
     Stack,
+    from_picture,
     in_log,
     looks_like_the_star,
-    pixels,
     tensors,
-    wait_until,
 )
+from tests.waiting import wait_until
 
 
 def distance(png: bytes, image: Image.Image) -> float:
     """Mean of the differences, of 255."""
-    return float(np.abs(pixels(png) - np.asarray(image).astype(int)).mean())
+    return float(np.abs(pixels(png) - pixels(image)).mean())
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
@@ -67,7 +77,7 @@ def test_it_is_the_picture_of_diffusers(stack: Stack) -> None:
     ).images[0]
     options = from_picture(strength=0.7, steps=10, guidance_scale=3.0)
     (ours,) = stack.draw(STAR, **options)
-    assert np.abs(pixels(ours) - np.asarray(theirs).astype(int)).max() <= 2
+    assert difference(ours, theirs) <= TOLERANCE
     assert Image.open(io.BytesIO(ours)).info["parameters"] == (
         f"{STAR}\nSteps: 10, Sampler: DDIM, CFG scale: 3, Seed: 7, Size: 128x128, "
         "Model: miniature-sd, Denoising strength: 0.7, Version: latent-relay"
@@ -89,7 +99,7 @@ def test_several_prompts_share_a_picture_or_have_their_own(stack: Stack) -> None
     shared = stack.draw("a ring", "a ring", **wish)
     wish["init_image"] = [encoded(CIRCLE), encoded(blue, "webp")]
     each = stack.draw("a ring", "a ring", **wish)
-    assert np.abs(pixels(shared[0]) - pixels(each[0])).max() <= 2
+    assert difference(shared[0], each[0]) <= TOLERANCE
     assert [distance(shared[1], CIRCLE) < 8, distance(each[1], blue) < 8] == [True, True]
 
 

@@ -13,12 +13,12 @@ import pytest
 from PIL import Image
 
 from tests.pictures import CIRCLE, encoded
-from tests.serving import (
-    ROOT,
-    Stack,
-)
+from tests.serving import ROOT, Stack
 
 README = (ROOT / "README.md").read_text()
+THERE = (
+    "client.py relay_client request.json Makefile pyproject.toml scripts ray_stages models .venv"
+)
 
 
 def snippets(language: str) -> list[str]:
@@ -27,9 +27,7 @@ def snippets(language: str) -> list[str]:
 
 def run_snippet(stack: Stack, folder: Path, command: list[str], snippet: str) -> str:
     """In a folder with what the README's reader has; the default ports are this stack's."""
-    for name in ("client.py", "request.json", "Makefile", ".venv", "ray_stages", "scripts"):
-        (folder / name).symlink_to(ROOT / name)
-    for name in ("pyproject.toml", "models", "relay_client"):
+    for name in THERE.split():
         (folder / name).symlink_to(ROOT / name)
     text = snippet.replace("127.0.0.1:8000", stack.http).replace("127.0.0.1:8001", stack.grpc)
     environment = {**os.environ, "TRITON_HTTP": stack.http, "TRITON_GRPC": stack.grpc}

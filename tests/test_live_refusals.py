@@ -11,12 +11,7 @@ import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
 from tritonclient.utils import InferenceServerException
 
-from tests.serving import (
-    ENSEMBLE,
-    Stack,
-    fetch,
-    tensors,
-)
+from tests.serving import ENSEMBLE, Stack, fetch, tensors
 
 
 @pytest.mark.parametrize(

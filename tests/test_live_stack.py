@@ -7,11 +7,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-import numpy as np
 import psutil
 import pytest
 
-from tests.pictures import from_picture
+from tests.pictures import TOLERANCE, difference
 from tests.serving import (
     ROOT,
     STAGES,
@@ -19,11 +18,11 @@ from tests.serving import (
     STAR,
     Stack,
     fetch,
+    from_picture,
     in_log,
     looks_like_the_star,
-    pixels,
-    wait_until,
 )
+from tests.waiting import wait_until
 
 
 def test_each_stage_is_a_process_of_its_own(stack: Stack) -> None:
@@ -106,7 +105,7 @@ def test_a_killed_replica_costs_retries_not_requests(stack: Stack, stage: str) -
     assert len(set(pictures)) == 8
     assert stack.replica(stage).pid != victim.pid
     again = stack.draw(STAR, seed=3, steps=100)[0]
-    assert np.abs(pixels(again) - pixels(pictures[3])).max() <= 2
+    assert difference(again, pictures[3]) <= TOLERANCE
 
 
 @pytest.mark.parametrize("name", ["triton_python_backend_stub", "tritonserver", "gcs_server"])

@@ -17,9 +17,10 @@ from safetensors.numpy import load_file
 from tritonclient.utils import InferenceServerException
 
 from relay_client import Client, Preview, RequestError
-from tests.serving import Stack, pixels, tensors, wait_until
+from tests.pictures import TOLERANCE, difference, pixels
+from tests.serving import STAR, Stack, tensors
+from tests.waiting import wait_until
 
-STAR = "a large yellow star on a black background"
 LONG: dict[str, Any] = {"steps": 150, "height": 256, "width": 256}
 
 
@@ -68,7 +69,7 @@ def test_many_streams_at_once_keep_their_order_and_their_pictures(
         assert [preview.step for preview in previews] == list(range(1, 5 + seed))
         drawn = stack.draw(STAR, "a red circle", seed=seed, steps=4 + seed)
         for picture, png in zip(previews[-1].pictures, drawn, strict=True):
-            assert np.abs(pixels(picture.png) - pixels(png)).max() <= 2
+            assert difference(picture.png, png) <= TOLERANCE
 
 
 def test_server_sent_events_carry_the_same(stack: Stack) -> None:
@@ -138,8 +139,7 @@ def test_a_cancelled_request_ends_at_once_and_its_neighbour_does_not(
         thread.join()
     assert told[0].code == "CANCELLED"
     assert ended[0] - began < 5
-    difference = np.abs(pixels(neighbour[0]) - pixels(stack.draw(STAR, seed=7, steps=40)[0]))
-    assert difference.max() <= 2
+    assert difference(neighbour[0], stack.draw(STAR, seed=7, steps=40)[0]) <= TOLERANCE
 
 
 def test_a_cancelled_stream_stops_within_two_steps(client: Client) -> None:
@@ -163,10 +163,7 @@ def test_nobodys_request_is_not_found(client: Client) -> None:
 
 def test_a_grpc_cancel_of_a_stage_called_directly_ends_it(stack: Stack) -> None:
     embeds = np.zeros((1, 48, 128), np.float32)
-    inputs = tensors(triton_grpc, steps=150, height=256, width=256)
-    for name in ("prompt_embeds", "negative_prompt_embeds"):
-        tensor = triton_grpc.InferInput(name, embeds.shape, "FP32")
-        inputs.append(tensor.set_data_from_numpy(embeds))
+    inputs = tensors(triton_grpc, prompt_embeds=embeds, negative_prompt_embeds=embeds, **LONG)
     answers: list[Any] = []
     with stack.client() as triton:
         call = triton.async_infer(
@@ -183,7 +180,7 @@ def test_a_grpc_cancel_of_a_stage_called_directly_ends_it(stack: Stack) -> None:
 
 
 def test_intermediate_latents_come_to_who_asks_and_to_the_disk(
-    client: Client, stack: Stack, latents_dir: Path
+    stack: Stack, latents_dir: Path
 ) -> None:
     answer = stack.infer(STAR, "a red circle", steps=7, dump_latents_every=3, request_id="../l")
     latents = answer.as_numpy("intermediate_latents")

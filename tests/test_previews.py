@@ -18,8 +18,8 @@ class Job:
     latents: Future[Any]
 
 
-def job_at(step: int, value: float) -> Any:
-    picture = SimpleNamespace(step=step, steps=4, preview=torch.full((1, 1, 1, 1), value))
+def job_of(value: float) -> Any:
+    picture = SimpleNamespace(step=0, steps=4, preview=torch.full((1, 1, 1, 1), value))
     return Job(picture, Future())
 
 
@@ -38,7 +38,7 @@ def show(previews: Previews, job: Any, step: int) -> None:
 def test_a_step_is_shown_when_all_pictures_are_so_far_and_the_latents_last() -> None:
     async def main() -> list[tuple[int, list[float]]]:
         previews = Previews()
-        first, second = jobs = [job_at(0, 1.0), job_at(0, 2.0)]
+        first, second = jobs = [job_of(1.0), job_of(2.0)]
         gathering = asyncio.create_task(gathered(previews, jobs))
         await asyncio.sleep(0)
         show(previews, first, 1)
@@ -54,7 +54,7 @@ def test_a_step_is_shown_when_all_pictures_are_so_far_and_the_latents_last() -> 
 def test_one_that_fails_ends_it_and_the_others_leave() -> None:
     async def main() -> Any:
         previews = Previews()
-        first, second = jobs = [job_at(0, 1.0), job_at(0, 2.0)]
+        first, second = jobs = [job_of(1.0), job_of(2.0)]
         gathering = asyncio.create_task(gathered(previews, jobs))
         await asyncio.sleep(0)
         first.latents.set_exception(ZeroDivisionError())
@@ -67,7 +67,7 @@ def test_one_that_fails_ends_it_and_the_others_leave() -> None:
 
 def test_who_stops_listening_cancels_the_pictures() -> None:
     async def main() -> bool:
-        job = job_at(0, 1.0)
+        job = job_of(1.0)
         gathering = asyncio.create_task(gathered(Previews(), [job]))
         await asyncio.sleep(0.01)
         gathering.cancel()

@@ -1,4 +1,4 @@
-"""What the README says of inputs and settings is so; `test.py` runs its snippets."""
+"""What the README says of inputs and settings is so; `test_live_readme.py` runs its snippets."""
 
 from __future__ import annotations
 
