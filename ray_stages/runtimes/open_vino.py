@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -21,7 +22,7 @@ NAME = "openvino"
 NEEDS = ("openvino",)
 FILE = "network.xml"  # and the weights beside it
 # Where pictures begin and end, and what says how noisy they are: small, and all else hangs on it.
-NOT_IN_INT8 = [".*conv_in.*", ".*conv_out.*", ".*time_emb.*"]
+NOT_IN_INT8 = [".*conv_in.*", ".*conv_out.*", ".*time_emb.*", ".*time_proj.*"]
 
 
 def precisions(device: torch.device) -> tuple[str, ...]:
@@ -59,11 +60,13 @@ def _quantize(graph: Path, inputs: list[Tensors], folder: Path) -> None:
     ov = _openvino()
     import nncf
 
+    nncf.set_log_level(logging.WARNING)
     data = nncf.Dataset([tuple(tensor.numpy() for tensor in tensors) for tensors in inputs])
     quantized = nncf.quantize(
         ov.Core().read_model(graph),
         data,
         subset_size=len(inputs),
+        model_type=nncf.ModelType.TRANSFORMER,
         ignored_scope=nncf.IgnoredScope(patterns=NOT_IN_INT8, validate=False),
     )
     ov.save_model(quantized, folder / FILE, compress_to_fp16=False)
