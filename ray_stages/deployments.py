@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from ray_stages.latents_dump import LatentsDump
 
 MAX_BATCH = 32
+PREPARE_SECONDS = 3.0
 READERS = 4  # each may hold a decoded picture of MAX_IMAGE_PIXELS several times
 
 
@@ -79,6 +80,7 @@ class Denoising(Stage):
         super().__init__(settings)
         denoiser = self.set_up(lambda: Denoiser(self.checkpoint, self.open_network), self._warm_up)
         rows = self.torch.submit(lambda: self._row_limit(denoiser)).result()
+        self.torch.submit(lambda: self._prepare(denoiser, rows)).result()
         limits = rows, settings.unet_max_queue, settings.aging_seconds
         self.engine = Engine(denoiser, *limits, self.torch)
         self.dump = self._latents_dump()
@@ -104,6 +106,14 @@ class Denoising(Stage):
         limit = row_limit.measure(lambda rows: denoiser.compute(rows, card.height, card.width))
         self.log("row_limit", rows=limit)
         return limit
+
+    def _prepare(self, denoiser: Denoiser, max_rows: int) -> None:
+        """Every batch of the usual size once: some runtimes make kernels for each number of rows."""
+        card, end = self.card(), time.monotonic() + PREPARE_SECONDS
+        for rows in range(1, max_rows + 1):
+            if time.monotonic() > end:
+                break
+            denoiser.compute(rows, card.height, card.width)
 
     def _latents_dump(self) -> LatentsDump | None:
         if not self.settings.latents_dir:

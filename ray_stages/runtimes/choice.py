@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import platform
 from collections.abc import Iterator
 from dataclasses import asdict
 from importlib.metadata import version
@@ -18,12 +17,12 @@ from ray_stages.runtimes.catalog import KINDS
 from ray_stages.runtimes.exports import Exports
 from ray_stages.runtimes.measurement import Seen, measure
 from ray_stages.runtimes.network import Network, Runtime
-from ray_stages.runtimes.place import DTYPES, Place
+from ray_stages.runtimes.place import DTYPES, Place, processor
 
 log = logging.getLogger("ray.serve")
 
 # Inductor takes a minute to compile for a CPU, and gained nothing there.
-AUTO = {"cpu": ("torch", "onnxruntime", "openvino"), "cuda": tuple(KINDS)}
+AUTO = {"cpu": ("openvino", "onnxruntime", "torch"), "cuda": tuple(KINDS)}
 
 
 def open_fastest(network: Network, place: Place, runtime: str, precision: str) -> Runtime:
@@ -62,14 +61,16 @@ def _fastest(network: Network, place: Place, candidates: list[tuple[str, str]]) 
 def _candidates(
     network: Network, device: torch.device, runtime: str, precision: str
 ) -> Iterator[tuple[str, str]]:
-    own = {precision for precision, dtype in DTYPES.items() if dtype == network.dtype}
-    wanted = {precision}
-    if precision == "auto":
-        wanted = {"float32", "bfloat16"} if device.type == "cpu" else own
-    for name in AUTO[device.type] if runtime == "auto" else (runtime,):
-        kind = KINDS[name]
-        if all(find_spec(package) for package in kind.NEEDS):
-            yield from ((name, one) for one in kind.precisions(device) if one in wanted)
+    """Half precision first: see `measure`."""
+    wanted = [precision]
+    if precision == "auto" and device.type == "cpu":
+        wanted = ["bfloat16", "float32"]
+    elif precision == "auto":
+        wanted = [name for name, dtype in DTYPES.items() if dtype == network.dtype]
+    names = AUTO[device.type] if runtime == "auto" else (runtime,)
+    kinds = [KINDS[name] for name in names if all(map(find_spec, KINDS[name].NEEDS))]
+    for one in wanted:
+        yield from ((kind.NAME, one) for kind in kinds if one in kind.precisions(device))
 
 
 def _refusal(network: Network, place: Place, runtime: str, precision: str) -> str:
@@ -87,7 +88,7 @@ def _circumstances(place: Place, candidates: list[tuple[str, str]]) -> str:
     """What a measurement depends on, beside the network."""
     gpu = torch.cuda.get_device_name(place.device) if place.device.type == "cuda" else ""
     facts = [
-        *(place.device.type, gpu, _processor(), place.threads, torch.__version__),
+        *(place.device.type, gpu, processor(), place.threads, torch.__version__),
         *(
             f"{package}={version(package)}"
             for name, _ in candidates
@@ -96,15 +97,6 @@ def _circumstances(place: Place, candidates: list[tuple[str, str]]) -> str:
         candidates,
     ]
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
-
-
-def _processor() -> str:
-    """Its name and what it can do."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return "".join(sorted({line for line in lines if line.startswith(("model name", "flags"))}))
 
 
 def _remember(memory: Path, seen: list[Seen]) -> None:

@@ -8,14 +8,17 @@ from collections.abc import Callable
 import torch
 
 from ray_stages.runtimes.network import Network, Runtime, Tensors
-from ray_stages.runtimes.place import DTYPES, Place
+from ray_stages.runtimes.place import DTYPES, Place, processor
 
 NAME = "torch"
 NEEDS: tuple[str, ...] = ()
 
 
 def precisions(device: torch.device) -> tuple[str, ...]:
-    return ("float32", "bfloat16") if device.type == "cpu" else tuple(DTYPES)
+    """Processors that have no bfloat16 would only be slower with it."""
+    if device.type == "cpu":
+        return ("float32", "bfloat16") if "bf16" in processor() else ("float32",)
+    return tuple(DTYPES)
 
 
 def as_loaded(network: Network) -> Runtime:
