@@ -108,7 +108,7 @@ class Denoising(Stage):
         return limit
 
     def _prepare(self, denoiser: Denoiser, max_rows: int) -> None:
-        """Every batch of the usual size once: some runtimes make kernels for each number of rows."""
+        """All batches of the usual size once: some runtimes make kernels for each row count."""
         card, end = self.card(), time.monotonic() + PREPARE_SECONDS
         for rows in range(1, max_rows + 1):
             if time.monotonic() > end:

@@ -14,6 +14,7 @@ from ray_stages.image_file import PNG_SIGNATURE
 
 RED, BLUE, WHITE = (222, 36, 40), (36, 78, 220), (250, 250, 250)  # the miniature's own
 TOLERANCE = 2  # of 255: what arithmetic in another order may change
+FAR_OFF = 0.01  # of the pixels: what half precision may change; see `share_far_off`
 
 
 def circle(size: int = 128, fill: tuple[int, int, int] = RED) -> Image.Image:
@@ -54,6 +55,13 @@ def pixels(picture: bytes | Image.Image) -> Any:
     """Signed, so that they can be subtracted."""
     image = Image.open(io.BytesIO(picture)) if isinstance(picture, bytes) else picture
     return np.asarray(image.convert("RGB")).astype(int)
+
+
+def share_far_off(one: bytes | Image.Image, other: bytes | Image.Image) -> float:
+    """Of the pixels, those of which any value is off by more than 8 of 255."""
+    ours, theirs = pixels(one), pixels(other)
+    assert ours.shape == theirs.shape
+    return float((np.abs(ours - theirs).max(axis=-1) > 8).mean())
 
 
 def difference(one: bytes | Image.Image, other: bytes | Image.Image) -> int:
