@@ -67,7 +67,7 @@ class Network:
         content = hashlib.sha256(repr(self.module).encode())
         for name, tensor in self.module.state_dict().items():
             content.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-            content.update(tensor.cpu().contiguous().view(torch.uint8).numpy())
+            content.update(tensor.cpu().flatten().view(torch.uint8).numpy())
         return content.hexdigest()[:16]
 
 
