@@ -16,7 +16,14 @@ from rich.console import Console
 
 from benchmarks.machine import facts
 from benchmarks.peer import Peer
-from benchmarks.peers import OneProcess, PeerFailed, ServeBatch, ServeTemplate
+from benchmarks.peers import (
+    OneProcess,
+    OneProcessFast,
+    PeerFailed,
+    ServeBatch,
+    ServeBatchFast,
+    ServeTemplate,
+)
 from benchmarks.plan import PEERS, SERVERS, Plan
 from benchmarks.relay import Relay
 from benchmarks.report import QUICK, report
@@ -25,7 +32,8 @@ from benchmarks.run import Runner
 from ray_stages.settings import Settings
 
 MEASURED: dict[str, type[Peer]] = {
-    peer.key: peer for peer in (OneProcess, ServeTemplate, ServeBatch, Relay)
+    peer.key: peer
+    for peer in (OneProcess, OneProcessFast, ServeTemplate, ServeBatch, ServeBatchFast, Relay)
 }
 
 

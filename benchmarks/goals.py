@@ -57,7 +57,7 @@ GOALS = (
         load="1 client",
         peer="one_process",
         figure=lambda summary: summary.p50,
-        limit=1.10,
+        limit=0.7,
         at_most=True,
     ),
     Goal(
@@ -65,7 +65,7 @@ GOALS = (
         load="16 clients",
         peer="serve",
         figure=lambda summary: summary.per_second,
-        limit=1.8,
+        limit=3.0,
         at_most=False,
     ),
     Goal(
@@ -81,7 +81,7 @@ GOALS = (
         load="Poisson 80 %",
         peer="serve_batch",
         figure=lambda summary: summary.p95,
-        limit=0.6,
+        limit=0.4,
         at_most=True,
     ),
 )

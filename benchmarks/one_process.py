@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import argparse
 import time
 from multiprocessing.connection import Connection
 
@@ -11,9 +11,13 @@ from benchmarks.png import to_png
 from ray_stages.settings import Settings
 
 
-def main(descriptor: int) -> None:
-    connection = Connection(descriptor)
-    pipeline = Pipeline(Settings.from_env())
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("descriptor", type=int, help="of the pipe for wishes and pictures")
+    parser.add_argument("--fast", action="store_true")
+    arguments = parser.parse_args()
+    connection = Connection(arguments.descriptor)
+    pipeline = Pipeline(Settings.from_env(), fast=arguments.fast)
     connection.send("ready")
     while True:
         try:
@@ -26,4 +30,4 @@ def main(descriptor: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main()

@@ -125,10 +125,11 @@ class OneProcess(ChildPeer):
 
     key = "one_process"
     label = "diffusers, one process"
+    options: ClassVar[list[str]] = []
 
     async def start(self) -> None:
         self.turn = asyncio.Lock()
-        self.pipe = await self.spawn_with_pipe("benchmarks.one_process")
+        self.pipe = await self.spawn_with_pipe("benchmarks.one_process", *self.options)
 
     async def draw(self, wish: Wish) -> Answer:
         arrived = time.monotonic()
@@ -147,6 +148,12 @@ class OneProcess(ChildPeer):
     async def close(self) -> None:
         if hasattr(self, "pipe"):
             self.pipe.close()
+
+
+class OneProcessFast(OneProcess):
+    key = "one_process_fast"
+    label = "diffusers, one process, our runtime"
+    options: ClassVar[list[str]] = ["--fast"]
 
 
 class ServeTemplate(ChildPeer):
@@ -187,6 +194,12 @@ class ServeBatch(ServeTemplate):
     key = "serve_batch"
     label = "Ray Serve, @serve.batch"
     options: ClassVar[list[str]] = ["--batched"]
+
+
+class ServeBatchFast(ServeBatch):
+    key = "serve_batch_fast"
+    label = "Ray Serve, @serve.batch, our runtime"
+    options: ClassVar[list[str]] = ["--batched", "--fast"]
 
 
 def _free_port() -> int:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 SERVERS = ("serve", "serve_batch", "relay")
-PEERS = ("one_process", *SERVERS)
+FAST = {"one_process": "one_process_fast", "serve_batch": "serve_batch_fast"}
+PEERS = ("one_process", "one_process_fast", "serve", "serve_batch", "serve_batch_fast", "relay")
 SHARES = (50, 80, 110)
 SWEEP = (1, 2, 4, 8, 16, 32, 64)
 STREAMED = " with previews"
@@ -67,11 +68,14 @@ class Plan:
     def _loads(self, peer: str, number: int) -> Iterator[Load]:
         """One process has no front door, so there is no load on it but one client."""
         yield self.closed(1)
+        if peer == FAST["serve_batch"]:
+            yield self.closed(16)
+            yield self._poisson(80)
         if peer not in SERVERS:
             return
         yield self.closed(16)
         for percent in SHARES:
-            yield Load(of_percent(percent), self.seconds, percent=percent, mixed=True)
+            yield self._poisson(percent)
         if peer == "relay":
             for clients in (1, 16):
                 load = self.closed(clients)
@@ -79,6 +83,9 @@ class Plan:
         if number == 0:
             for clients in sorted(set(self.sweep) - {1, 16}):
                 yield replace(self.closed(clients), seconds=self.seconds / 6)
+
+    def _poisson(self, percent: int) -> Load:
+        return Load(of_percent(percent), self.seconds, percent=percent, mixed=True)
 
     def closed(self, clients: int) -> Load:
         return Load(of_clients(clients), self.seconds / 3, clients=clients)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
 
-from benchmarks.plan import PEERS, SERVERS, SHARES, SWEEP, of_clients, of_percent
+from benchmarks.plan import FAST, PEERS, SERVERS, SHARES, SWEEP, of_clients, of_percent
 from benchmarks.results import FOLDER, Groups, Labels, Results
 from benchmarks.samples import MODELS, Summary, mean_spans
 from benchmarks.tables import SPANS
@@ -23,8 +23,10 @@ from benchmarks.tables import SPANS
 # Told apart by everybody (Okabe and Ito).
 COLOURS = {
     "one_process": "#999999",
+    "one_process_fast": "#666666",
     "serve": "#e69f00",
     "serve_batch": "#0072b2",
+    "serve_batch_fast": "#56b4e9",
     "relay": "#009e73",
 }
 SEGMENTS = {
@@ -66,7 +68,7 @@ def latency(groups: Groups, labels: Labels) -> Any:
         1, len(SHARES), figsize=(11, 3.8), sharex=True, sharey=True, layout="constrained"
     )
     for axis, percent in zip(axes, SHARES, strict=True):
-        for peer in SERVERS:
+        for peer in PEERS:
             cells = groups.get((peer, of_percent(percent)), ())
             if latencies := [sample.latency for cell in cells for sample in cell.drawn]:
                 axis.ecdf(latencies, color=COLOURS[peer], lw=2)
@@ -77,7 +79,7 @@ def latency(groups: Groups, labels: Labels) -> Any:
         axis.xaxis.set_major_formatter(PLAIN)
         axis.xaxis.set_minor_formatter(NullFormatter())
     axes[0].set(ylabel="pictures drawn by then", ylim=(0, 1.02))
-    _legend(figure, labels)
+    _legend(figure, labels, (*SERVERS, FAST["serve_batch"]))
     return figure
 
 
@@ -102,7 +104,7 @@ def clients(groups: Groups, labels: Labels) -> Any:
     right.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     right.yaxis.set_minor_formatter(NullFormatter())
     right.yaxis.set_major_formatter(PLAIN)
-    _legend(figure, labels)
+    _legend(figure, labels, SERVERS)
     return figure
 
 
@@ -130,10 +132,10 @@ def segments(spans: Mapping[str, float]) -> dict[str, float]:
     return {"waiting": waiting, **named, "outside": max(0.0, spans["outside"])}
 
 
-def _legend(figure: Any, labels: Labels) -> None:
+def _legend(figure: Any, labels: Labels, peers: Sequence[str]) -> None:
     handles = [
         Line2D([], [], color=COLOURS[peer], lw=2, label=labels[peer])
-        for peer in SERVERS
+        for peer in peers
         if peer in labels
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))

@@ -48,8 +48,8 @@ class APIIngress:
 class StableDiffusion:
     """One request at a time."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.pipeline = Pipeline(settings)
+    def __init__(self, settings: Settings, fast: bool) -> None:
+        self.pipeline = Pipeline(settings, fast=fast)
         self.lock = threading.Lock()
 
     def generate(self, wish: Wish) -> Drawn:
@@ -65,16 +65,16 @@ class BatchedStableDiffusion:
     `@serve.batch` has it.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self.pipeline = Pipeline(settings)
+    def __init__(self, settings: Settings, fast: bool) -> None:
+        self.pipeline = Pipeline(settings, fast=fast)
 
     @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=0.01)
     async def generate(self, wishes: list[Wish]) -> list[Drawn]:
         return await asyncio.to_thread(self.pipeline.draw_mixed, wishes)
 
 
-def application(settings: Settings, *, batched: bool, gpus: float) -> Any:
+def application(settings: Settings, *, batched: bool, fast: bool, gpus: float) -> Any:
     ingress: Any = APIIngress
     diffusion: Any = BatchedStableDiffusion if batched else StableDiffusion
     options = {"num_cpus": 1, "num_gpus": gpus}
-    return ingress.bind(diffusion.options(ray_actor_options=options).bind(settings))
+    return ingress.bind(diffusion.options(ray_actor_options=options).bind(settings, fast))

@@ -22,6 +22,7 @@ def main() -> None:
     parser.add_argument("folder", help="for what Ray writes")
     parser.add_argument("port", type=int)
     parser.add_argument("--batched", action="store_true")
+    parser.add_argument("--fast", action="store_true")
     arguments = parser.parse_args()
     stopped = threading.Event()
     try:
@@ -37,7 +38,8 @@ def main() -> None:
         serve.start(http_options={"host": "127.0.0.1", "port": arguments.port})
         settings = Settings.from_env()
         gpus = min(1.0, ray.cluster_resources().get("GPU", 0)) if settings.device != "cpu" else 0
-        serve.run(application(settings, batched=arguments.batched, gpus=gpus))
+        kind = {"batched": arguments.batched, "fast": arguments.fast}
+        serve.run(application(settings, gpus=gpus, **kind))
         Connection(arguments.descriptor).send("ready")
         stopped.wait()
     finally:

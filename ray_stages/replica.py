@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from ray_stages.fields import Array
@@ -65,15 +64,9 @@ class Stage:
         return stage
 
     def open_network(self, network: Network) -> Runtime:
-        from ray_stages.calibration import Calibration
-        from ray_stages.runtimes.choice import open_fastest
-        from ray_stages.runtimes.place import Place
+        from ray_stages.opening import opener
 
-        own = self.settings.resources(self.name)
-        calibration = Calibration(self.checkpoint).inputs_of
-        folder = Path(self.settings.cache_dir)
-        place = Place(self.checkpoint.device, own.threads, folder, calibration)
-        return open_fastest(network, place, own.runtime, self.settings.precision)
+        return opener(self.checkpoint, self.name)(network)
 
     def result(
         self,

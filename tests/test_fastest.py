@@ -1,4 +1,4 @@
-"""How `auto` chooses: the fastest that is right, measured once, whatever goes wrong with another."""
+"""How `auto` chooses: the fastest that is right, measured once, whatever goes wrong with others."""
 
 from __future__ import annotations
 
