@@ -20,6 +20,7 @@ from rich.console import Console
 
 from ray_stages.children import start_child, stop_child
 from ray_stages.ports import Ports
+from ray_stages.progress import latest
 from ray_stages.settings import ROOT, STAGES, Settings
 from ray_stages.stack_file import RunningStack, StackFile
 from ray_stages.triton_server import TritonServer
@@ -115,26 +116,33 @@ class Stack:
         self._events = queue.Queue()
         threading.Thread(target=_read_events, args=(self._ray, self._events), daemon=True).start()
         running: set[str] = set()
+
+        def say_progress() -> None:
+            doing = latest(self.folder / "ray.log")
+            count = f"{len(running)} of {len(STAGES)}"
+            say(f"loading the stages … {count}{doing and f' ({doing})'}")
+
         while len(running) < len(STAGES):
-            event = self._next_event()
+            self._until(lambda: not self._events.empty(), self._ray_fault, say_progress)
+            event = self._events.get()
             if event["event"] == "ray":
                 self._ray_address = event["address"]
             elif event["event"] == "stage" and event["status"] == "RUNNING":
                 running.add(event["stage"])
             elif event["event"] == "stage" and event["status"] == "DEPLOY_FAILED":
                 raise StackFailed(f"stage {event['stage']} did not start: {event['message']}")
-            say(f"loading the stages … {len(running)} of {len(STAGES)}")
-
-    def _next_event(self) -> dict[str, Any]:
-        self._until(lambda: not self._events.empty(), self._ray_fault)
-        return self._events.get()
 
     def _start_triton(self) -> None:
         self._triton.start({**self._environment, "RAY_ADDRESS": self._ray_address})
         # While it starts, its stubs appear one by one: only the server's own end is a fault then.
         self._until(self._triton.ready, self._triton.ended)
 
-    def _until(self, ready: Callable[[], bool], fault: Callable[[], str | None]) -> None:
+    def _until(
+        self,
+        ready: Callable[[], bool],
+        fault: Callable[[], str | None],
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> None:
         end = time.monotonic() + self.settings.start_seconds
         while not ready():
             if problem := fault():
@@ -143,6 +151,7 @@ class Stack:
                 raise StackFailed("stopped while starting")
             if time.monotonic() > end:
                 raise StackFailed(f"not ready after START_SECONDS={self.settings.start_seconds}")
+            meanwhile()
             time.sleep(0.1)
 
     def _ray_fault(self) -> str | None:

@@ -46,6 +46,8 @@ def _fastest(network: Network, place: Place, candidates: list[tuple[str, str]]) 
     memory = exports.folder / f"fastest-{_circumstances(place, candidates)}.json"
     with exports.lock("fastest"):
         if not memory.exists():
+            names = ",".join(f"{name}/{precision}" for name, precision in candidates)
+            log.info("event=measure stage=%s what=%s", network.name, names)
             _remember(memory, measure(network, place, candidates))
     seen = [Seen(**one) for one in json.loads(memory.read_text())]
     best = min(seen, key=lambda one: one.cost)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -10,6 +11,8 @@ from pathlib import Path
 from filelock import FileLock
 
 from ray_stages.runtimes.network import Network
+
+log = logging.getLogger("ray.serve")
 
 
 class Exports:
@@ -20,6 +23,7 @@ class Exports:
     """
 
     def __init__(self, cache_dir: Path, network: Network) -> None:
+        self.network = network.name
         self.folder = cache_dir / "runtimes" / f"{network.name}-{network.digest}"
         self.folder.mkdir(parents=True, exist_ok=True)
 
@@ -28,6 +32,7 @@ class Exports:
         wanted = self.folder / name
         with self.lock(name):
             if not wanted.exists():
+                log.info("event=export stage=%s what=%s", self.network, name)
                 partial = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=self.folder))
                 try:
                     make(partial)
