@@ -30,13 +30,14 @@ def open_network(network: Network, precision: str, place: Place) -> Runtime:
 
     exports = Exports(place.cache_dir, network)
     export = exports.get(f"onnx-torch-{torch.__version__}", lambda folder: _export(network, folder))
-    engines = exports.get("tensorrt", lambda folder: None)
     options = ort.SessionOptions()
     options.intra_op_num_threads = place.threads
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # cores are shared
     options.log_severity_level = 3
-    providers = _wanted_providers(place, precision, engines)
-    session = ort.InferenceSession(export / "network.onnx", options, providers)
+    providers = _cuda_providers(place, precision, exports) if place.device.type == "cuda" else []
+    session = ort.InferenceSession(
+        export / "network.onnx", options, [*providers, "CPUExecutionProvider"]
+    )
     return Runtime(NAME, precision, _computing(session, network))
 
 
@@ -78,14 +79,13 @@ def _providers() -> list[str]:
     return list(ort.get_available_providers())
 
 
-def _wanted_providers(place: Place, precision: str, engines: Path) -> list[Any]:
-    if place.device.type == "cpu":
-        return ["CPUExecutionProvider"]
+def _cuda_providers(place: Place, precision: str, exports: Exports) -> list[Any]:
+    """TensorRT's own for what it can, where it is installed."""
     device = {"device_id": place.device.index or 0}
     tensorrt = {
         **device,
         "trt_engine_cache_enable": True,
-        "trt_engine_cache_path": str(engines),
+        "trt_engine_cache_path": str(exports.folder),
         "trt_fp16_enable": precision == "float16",
     }
     ours = [("TensorrtExecutionProvider", tensorrt), ("CUDAExecutionProvider", device)]
