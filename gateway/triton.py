@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 import grpc
@@ -13,22 +13,22 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from gateway.errors import Failed
 from gateway.wish import Wish
-from relay_client.errors import PREFIXES
 from relay_client.grpc_transport import CHANNEL, CODES_IN_STREAMS, message, tensors
 from relay_client.options import BYTES, INT32, tensor
 from relay_client.picture import Picture, Preview, pictures_from, preview_from
 from relay_client.transport import Call
 
 OUTPUTS = ("image", "seed_used", "text_encoder_ms", "unet_ms", "vae_decoder_ms")
+STREAMED = ("step", "steps_used", "is_final", *OUTPUTS)
 GRACE_SECONDS = 2.0  # Triton answers by itself when the time has passed
 CANCEL_SECONDS = 2.0
-SERVICE = "inference.GRPCInferenceService"
+FACTS_SECONDS = 2.0
 # Several servers take turns; one that is gone or sheds is asked again, or its neighbour is.
 POLICY = {
     "loadBalancingConfig": [{"round_robin": {}}],
     "methodConfig": [
         {
-            "name": [{"service": SERVICE, "method": "ModelInfer"}],
+            "name": [{"service": "inference.GRPCInferenceService", "method": "ModelInfer"}],
             "retryPolicy": {
                 "maxAttempts": 4,
                 "initialBackoff": "0.1s",
@@ -49,13 +49,13 @@ class Triton:
         target = addresses[0] if len(addresses) == 1 else f"ipv4:{','.join(addresses)}"
         self._channel = grpc.aio.insecure_channel(target, options=list(options.items()))
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
-        self._leaving: set[asyncio.Task[bool]] = set()
+        self._cancelling: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
+        await asyncio.gather(*self._cancelling)
         await self._channel.close()
 
     async def draw(self, wish: Wish, request_id: str, seconds: float) -> list[Picture]:
-        """Raises Failed."""
         call = Call(wish.model, wish.tensors(), OUTPUTS, request_id)
         with self._cancelled_when_left(request_id), _failures():
             answer = await self._stub.ModelInfer(
@@ -66,10 +66,9 @@ class Triton:
     async def stream(
         self, wish: Wish, request_id: str, seconds: float, preview_every: int
     ) -> AsyncIterator[Preview]:
-        """Raises Failed. The last one is final."""
+        """The last one is final."""
         inputs = {**wish.tensors(), "preview_every": tensor("preview_every", INT32, preview_every)}
-        outputs = ("step", "steps_used", "is_final", *OUTPUTS)
-        call = Call("stable_diffusion_stream", inputs, outputs, request_id)
+        call = Call("stable_diffusion_stream", inputs, STREAMED, request_id)
         with self._cancelled_when_left(request_id), _failures():
             answers = self._stub.ModelStreamInfer(
                 _once(message(call, seconds)),
@@ -78,41 +77,39 @@ class Triton:
             )
             async for answer in answers:
                 if answer.error_message:
-                    raise Failed("UNKNOWN", answer.error_message)
+                    raise Failed.as_triton_says("UNKNOWN", answer.error_message)
                 yield preview_from(wish.prompts, tensors(call, answer.infer_response))
 
     async def cancel(self, request_id: str) -> bool:
         """Whether the server knew the request."""
         inputs = {"request_id": tensor("request_id", BYTES, request_id)}
-        call = Call("cancel", inputs, ("found",), "")
+        call = Call("cancel", inputs, ("found",))
         with _failures():
             answer = await self._stub.ModelInfer(
                 message(call, CANCEL_SECONDS), timeout=CANCEL_SECONDS
             )
         return bool(tensors(call, answer)["found"].item())
 
-    async def is_ready(self, seconds: float) -> bool:
-        request = service_pb2.ModelReadyRequest(name="stable_diffusion")
-        try:
-            answer = await self._stub.ModelReady(request, timeout=seconds)
-        except grpc.RpcError:
-            return False
-        return bool(answer.ready)
+    async def facts(self) -> dict[str, str]:
+        """What the configuration of the model says of its checkpoint."""
+        request = service_pb2.ModelConfigRequest(name="stable_diffusion")
+        with _failures():
+            answer = await self._stub.ModelConfig(request, timeout=FACTS_SECONDS)
+        return {name: value.string_value for name, value in answer.config.parameters.items()}
 
     @contextlib.contextmanager
-    def _cancelled_when_left(self, request_id: str) -> Any:
+    def _cancelled_when_left(self, request_id: str) -> Iterator[None]:
         try:
             yield
         except (asyncio.CancelledError, GeneratorExit):
             task = asyncio.get_running_loop().create_task(self._quietly_cancel(request_id))
-            self._leaving.add(task)
-            task.add_done_callback(self._leaving.discard)
+            self._cancelling.add(task)
+            task.add_done_callback(self._cancelling.discard)
             raise
 
-    async def _quietly_cancel(self, request_id: str) -> bool:
+    async def _quietly_cancel(self, request_id: str) -> None:
         with contextlib.suppress(Failed):
-            return await self.cancel(request_id)
-        return False
+            await self.cancel(request_id)
 
 
 async def _once(request: Any) -> AsyncIterator[Any]:
@@ -120,8 +117,8 @@ async def _once(request: Any) -> AsyncIterator[Any]:
 
 
 @contextlib.contextmanager
-def _failures() -> Any:
+def _failures() -> Iterator[None]:
     try:
         yield
     except grpc.RpcError as error:
-        raise Failed(error.code().name, PREFIXES.sub("", error.details() or "")) from error
+        raise Failed.as_triton_says(error.code().name, error.details() or "") from error
