@@ -67,7 +67,7 @@ class Access:
         return None
 
     def _note(self, scope: Scope, status: int, seconds: float, size: int) -> None:
-        route = getattr(scope.get("route"), "path", "none")
+        route = getattr(scope.get("route"), "path", "") or "other"
         self._metrics.requests.labels(route, status).inc()
         self._metrics.seconds.labels(route).observe(seconds)
         state: dict[str, Any] = scope["state"]

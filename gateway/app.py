@@ -10,7 +10,6 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.staticfiles import StaticFiles
-from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -19,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from gateway import images_api, imagine_api, jobs_api, service_api
 from gateway.access import Access
 from gateway.body_limit import BodyLimit
+from gateway.docs import add_docs
 from gateway.door import Door
 from gateway.errors import answer_failure
 from gateway.hang_up import HangUp
@@ -30,7 +30,7 @@ from gateway.settings import GatewaySettings
 
 PAGE = Path(__file__).parent / "page"
 EXPOSED = ["ETag", "Idempotency-Replayed", "Location", "Retry-After", "X-Request-Id", "X-Seed"]
-FAILURES = (HTTPException, RequestValidationError, ValidationError)
+FAILURES = (HTTPException, RequestValidationError)
 
 
 def create_app(settings: GatewaySettings) -> FastAPI:
@@ -48,8 +48,10 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         lifespan=lifespan,
         middleware=_layers(settings, metrics),
         exception_handlers=dict.fromkeys(FAILURES, answer_failure),
+        docs_url=None,
         redoc_url=None,
     )
+    add_docs(app)
     for api in (imagine_api, images_api, jobs_api, service_api):
         app.include_router(api.router)
     if (PAGE / "index.html").exists():

@@ -38,7 +38,7 @@ class Options(BaseModel):
     scheduler: Annotated[str | None, Field(examples=["euler"])] = None
 
     def _wish(self, n: int, width: int | None, height: int | None, **rest: Any) -> Wish:
-        given = {**self.model_dump(include=OPTIONS.keys()), "width": width, "height": height}
+        given = {**self.model_dump(include=set(OPTIONS)), "width": width, "height": height}
         options = {k: v for k, v in given.items() if v is not None and k != "seed"}
         return Wish.of(self.prompt, n, self.seed, options=options, **rest)
 

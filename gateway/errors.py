@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
@@ -90,10 +89,11 @@ def document(
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
-def wrong_field(errors: list[Any]) -> Failed:
+def wrong_field(errors: Sequence[Any]) -> Failed:
     """The first of pydantic's complaints; what was said stays private."""
     first: Mapping[str, Any] = errors[0]
-    place = [str(part) for part in first["loc"] if part not in ("body", "query", "path")]
+    names = [part for part in first["loc"] if isinstance(part, str)]
+    place = [name for name in names if name not in ("body", "query", "path")]
     param = place[0] if place else None
     message = str(first["msg"]).removeprefix("Value error, ")
     return Failed(400, f"{param}: {message}" if param else message, param=param)
@@ -102,8 +102,8 @@ def wrong_field(errors: list[Any]) -> Failed:
 async def answer_failure(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, Failed):
         return error.response()
-    if isinstance(error, RequestValidationError | ValidationError):
-        return wrong_field(list(error.errors())).response()
+    if isinstance(error, RequestValidationError):
+        return wrong_field(error.errors()).response()
     assert isinstance(error, HTTPException)
     return JSONResponse(
         document(error.status_code, str(error.detail)), error.status_code, error.headers

@@ -25,11 +25,8 @@ class HangUp:
             await send(message)
 
         async def until_left() -> None:
-            message = await receive()
-            while message["type"] != "http.disconnect":
+            while (message := await receive())["type"] != "http.disconnect":
                 await messages.put(message)
-                message = await receive()
-            await messages.put(message)
             if answered.is_set():  # what is done after the answer is not the client's affair
                 await asyncio.Event().wait()
 

@@ -105,10 +105,10 @@ class JobRunner:
             job = await self._jobs.find(id)
             drawing = asyncio.create_task(self._draw(job))
             try:
-                await self._while_ours(id, drawing)
+                if await self._is_done(id, drawing):
+                    await self._store.finish(id)
             finally:
                 await _cancelled(drawing)
-            await self._store.finish(id)
         except Failed:  # it has expired
             await self._store.finish(id)
         except asyncio.CancelledError:
@@ -119,11 +119,13 @@ class JobRunner:
         finally:
             self._room.release()
 
-    async def _while_ours(self, id: str, drawing: asyncio.Task[None]) -> None:
+    async def _is_done(self, id: str, drawing: asyncio.Task[None]) -> bool:
+        """False as soon as it is no longer ours: cancelled, or another's."""
         while not (await asyncio.wait({drawing}, timeout=HEARTBEAT_SECONDS))[0]:
             if not await self._store.renew(id, self._owner, self._lease):
-                return
+                return False
         drawing.result()
+        return True
 
     async def _draw(self, job: Job) -> None:
         if await self._jobs.has_ended(job):
@@ -155,9 +157,9 @@ class JobRunner:
     async def _attempt(self, job: Job) -> None:
         request_id = f"{job.id}.{secrets.token_hex(4)}"
         previews = PREVIEWS if job.previews else SIGNS_OF_LIFE
-        await self._jobs.tell_progress(job, 0, job.wish.options.get("steps", 0), None)
+        await self._jobs.tell_progress(job, 0, job.wish.options.get("steps"), None)
         answers = self._studio.stream(job.wish, request_id, previews)
-        async with contextlib.aclosing(answers):  # type: ignore[type-var]
+        async with contextlib.aclosing(answers):
             async for seen in answers:
                 if seen.is_final:
                     files = [await job.format.encode(picture.png) for picture in seen.pictures]

@@ -93,7 +93,9 @@ class Jobs:
         await self.end(job, CANCELLED)
         await self._store.finish(job.id)
 
-    async def tell_progress(self, job: Job, step: int, steps: int, preview: bytes | None) -> None:
+    async def tell_progress(
+        self, job: Job, step: int, steps: int | None, preview: bytes | None
+    ) -> None:
         if preview is not None:
             await self._store.put(f"job:{job.id}:preview", preview, self._seconds)
         progress = json.dumps({"step": step, "steps": steps}).encode()

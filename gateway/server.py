@@ -34,14 +34,16 @@ class Server(uvicorn.Server):
             ssl_keyfile=key and str(key),
         )
         super().__init__(config)
-        self._app = app
+        self.app = app
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._app.state.house.leave()
+        if house := getattr(self.app.state, "house", None):
+            house.leave()
         super().handle_exit(sig, frame)
 
 
 def serve(settings: GatewaySettings) -> None:
+    settings.keys()  # a file that is no good is told before anything else
     listening = listen(settings)
     print(f"gateway on {address(settings, listening)}", flush=True)
     Server(create_app(settings), settings).run([listening])

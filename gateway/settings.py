@@ -6,6 +6,7 @@ import ipaddress
 from pathlib import Path
 from typing import Annotated
 
+from limits import parse
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -43,7 +44,9 @@ class GatewaySettings(BaseSettings):
     drain_seconds: float = Field(30, ge=0)
 
     cache_bytes: int = Field(64_000_000, ge=0)
-    store: str = "sqlite:///~/.cache/latent-relay/gateway.sqlite"
+    store: str = Field(
+        "sqlite:///~/.cache/latent-relay/gateway.sqlite", pattern=r"^(sqlite:///|rediss?://)."
+    )
     store_bytes: int = Field(4_000_000_000, ge=1_000_000)
     results_seconds: int = Field(3600, ge=1)
     max_jobs: int = Field(1000, ge=1)
@@ -51,6 +54,12 @@ class GatewaySettings(BaseSettings):
     lease_seconds: float = Field(10, gt=0)
     ready_seconds: float = Field(10, ge=0)
     log_level: str = "INFO"
+
+    @field_validator("rate_limit")
+    @classmethod
+    def _is_rate(cls, rate: str) -> str:
+        parse(rate)
+        return rate
 
     @field_validator(
         "triton_grpc", "api_keys", "allowed_hosts", "cors_origins", mode="before"

@@ -61,12 +61,10 @@ class Store(Protocol):
 
 async def open_store(url: str, space: str, limit: int) -> Store:
     """space: what shares a queue; limit: in bytes, for SQLite."""
-    if url.startswith(("redis://", "rediss://", "unix://")):
-        from gateway.redis_store import RedisStore
-
-        return RedisStore(url, space)
     if url.startswith("sqlite:///"):
         from gateway.sqlite_store import SqliteStore
 
         return await SqliteStore.open(url.removeprefix("sqlite:///"), space, limit)
-    raise ValueError(f"STORE={url.split(':')[0]}: expected sqlite:///path or redis://host:port/0")
+    from gateway.redis_store import RedisStore
+
+    return RedisStore(url, space)

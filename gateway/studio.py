@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from gateway.cache import Cache
-from gateway.errors import Failed
 from gateway.metrics import Metrics
 from gateway.triton import Triton
 from gateway.wish import Wish
@@ -30,7 +29,9 @@ class Studio:
             return known
         return self._drawn(wish, await self._triton.draw(wish, request_id, self._seconds))
 
-    async def stream(self, wish: Wish, request_id: str, previews: int) -> AsyncIterator[Preview]:
+    async def stream(
+        self, wish: Wish, request_id: str, previews: int
+    ) -> AsyncGenerator[Preview, None]:
         """At most so many previews, evenly over the steps, and then the pictures."""
         known = self._known(wish)
         if known or wish.init_image is not None or not previews:
@@ -41,18 +42,15 @@ class Studio:
         shown = 0
         every = max(1, math.ceil(self._steps(wish) / (previews + 1)))
         answers = self._triton.stream(wish, request_id, self._seconds, every)
-        async with contextlib.aclosing(answers):  # type: ignore[type-var]
+        async with contextlib.aclosing(answers):
             async for preview in answers:
                 self._learn(wish, preview)
                 if preview.is_final:
                     self._drawn(wish, preview.pictures)
-                    yield preview
-                    return
                 share = preview.step * (previews + 1) // preview.steps
-                if preview.pictures and share > shown:
+                if preview.is_final or (preview.pictures and share > shown):
                     shown = share
                     yield preview
-        raise Failed(500, "the stream ended before the final pictures")
 
     def _known(self, wish: Wish) -> list[Picture] | None:
         known = self._cache.get(wish.fingerprint(self._checkpoint)) if wish.seeded else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from typing import Any
 
 import grpc
@@ -65,7 +65,7 @@ class Triton:
 
     async def stream(
         self, wish: Wish, request_id: str, seconds: float, preview_every: int
-    ) -> AsyncIterator[Preview]:
+    ) -> AsyncGenerator[Preview, None]:
         """The last one is final."""
         inputs = {**wish.tensors(), "preview_every": tensor("preview_every", INT32, preview_every)}
         call = Call("stable_diffusion_stream", inputs, STREAMED, request_id)
@@ -78,7 +78,13 @@ class Triton:
             async for answer in answers:
                 if answer.error_message:
                     raise Failed.as_triton_says("UNKNOWN", answer.error_message)
-                yield preview_from(wish.prompts, tensors(call, answer.infer_response))
+                preview = preview_from(wish.prompts, tensors(call, answer.infer_response))
+                if preview.is_final:
+                    break
+                yield preview
+            else:
+                raise Failed(500, "the stream ended before the final pictures")
+        yield preview
 
     async def cancel(self, request_id: str) -> bool:
         """Whether the server knew the request."""
