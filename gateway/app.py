@@ -13,7 +13,6 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway import images_api, imagine_api, jobs_api, service_api
 from gateway.access import Access
@@ -50,6 +49,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         exception_handlers=dict.fromkeys(FAILURES, answer_failure),
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
     )
     add_docs(app)
     for api in (imagine_api, images_api, jobs_api, service_api):

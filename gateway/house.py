@@ -53,9 +53,7 @@ async def open_house(settings: GatewaySettings, metrics: Metrics) -> AsyncIterat
         settings.request_seconds,
     )
     jobs = Jobs(store, settings.results_seconds, settings.max_jobs)
-    runner = JobRunner(
-        store, jobs, studio, metrics, settings.jobs_at_once, settings.lease_seconds
-    )
+    runner = JobRunner(store, jobs, studio, metrics, settings.jobs_at_once, settings.lease_seconds)
     runner.start()
     try:
         yield House(

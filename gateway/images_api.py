@@ -64,9 +64,7 @@ async def _answer(
     return JSONResponse(document, headers={"Cache-Control": "no-store"})
 
 
-async def _events(
-    house: House, id: str, asked: Immediate, wish: Wish, kind: str
-) -> Events:
+async def _events(house: House, id: str, asked: Immediate, wish: Wish, kind: str) -> Events:
     shown = 0
     async with aclosing(house.studio.stream(wish, id, asked.partial_images or 0)) as previews:
         async for preview in previews:

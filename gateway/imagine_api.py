@@ -11,7 +11,7 @@ from gateway.asked import Imagine
 from gateway.house import Here
 
 router = APIRouter(tags=["By address"])
-# What was drawn once for a seed is drawn the same for ever; one day leaves room for a new checkpoint.
+# A seed is drawn the same for ever; a day leaves room for another checkpoint.
 LASTING = "max-age=86400, immutable"
 
 

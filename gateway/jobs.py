@@ -51,6 +51,7 @@ class Jobs:
         self._most = most
 
     async def submit(self, wish: Wish, format: Format, previews: bool, owner: str) -> Job:
+        wish.tensors()  # what could not even be sent is refused at once
         job = Job(secrets.token_urlsafe(16), owner, time.time(), previews, format, wish)
         await self._store.put(f"job:{job.id}", job.as_json(), self._seconds)
         priority = wish.options.get("priority", USUAL_PRIORITY)
@@ -106,9 +107,7 @@ class Jobs:
             await self._store.put(f"job:{job.id}:{index}", file, self._seconds)
         seeds = job.wish.seeds
         data = [{"seed": seed, "index": index} for index, seed in enumerate(seeds)]
-        await self.end(
-            job, {"status": "completed", "step": steps, "steps": steps, "data": data}
-        )
+        await self.end(job, {"status": "completed", "step": steps, "steps": steps, "data": data})
 
     async def end(self, job: Job, how: dict[str, Any]) -> None:
         """The job is kept as long as its end, from now on."""

@@ -25,9 +25,7 @@ OVER = ("completed", "failed", "cancelled")
 @router.post("", status_code=202, summary="Submit")
 async def submit(asked: Submission, request: Request, house: Here) -> Response:
     house.checkpoint.check(asked.model)
-    job = await house.jobs.submit(
-        asked.wish(), asked.format, asked.previews, request.state.caller
-    )
+    job = await house.jobs.submit(asked.wish(), asked.format, asked.previews, request.state.caller)
     house.runner.tell()
     headers = {**NOT_KEPT, "Location": str(request.url_for("job", id=job.id))}
     return JSONResponse(await _state(house, request, job), 202, headers)
@@ -48,8 +46,8 @@ async def cancel(id: str, request: Request, house: Here) -> Response:
 
 @router.get("/{id}/events", summary="Watch", response_class=StreamingResponse)
 async def watch(id: str, request: Request, house: Here) -> Response:
-    """An event `job` now and at each change, with `preview` (a PNG in base64) when there is a new one,
-    until it is over. Who connects again is told how it is then."""
+    """An event `job` now and at each change until it is over, with `preview` (a PNG in base64) when
+    there is a new one. Who connects again is told how it is then."""
     job = await house.jobs.find(id, request.state.caller)
     return await respond(_changes(house, request, job))
 

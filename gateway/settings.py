@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Annotated
 
 from limits import parse
-from pydantic import Field, field_validator, model_validator
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from gateway.keys import Keys
@@ -25,7 +33,7 @@ class GatewaySettings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 
     gateway_bind: str = "127.0.0.1"
-    gateway_port: int = Field(8080, ge=0, le=65535)
+    gateway_port: Annotated[int, Field(ge=0, le=65535)] = 8080
     triton_grpc: Words = ("127.0.0.1:8001",)
     model: str = "stable_diffusion"
     tls_certificate: Path | None = None
@@ -37,22 +45,22 @@ class GatewaySettings(BaseSettings):
     allowed_hosts: Words = ()
     cors_origins: Words = ()
     rate_limit: str = "600/minute"
-    concurrent_requests: int = Field(16, ge=1)
-    max_body_bytes: int = Field(24_000_000, ge=1)
-    body_seconds: float = Field(30, gt=0)
-    request_seconds: float = Field(300, gt=0)
-    drain_seconds: float = Field(30, ge=0)
+    concurrent_requests: PositiveInt = 16
+    max_body_bytes: PositiveInt = 24_000_000
+    body_seconds: PositiveFloat = 30
+    request_seconds: PositiveFloat = 300
+    drain_seconds: NonNegativeFloat = 30
 
-    cache_bytes: int = Field(64_000_000, ge=0)
-    store: str = Field(
-        "sqlite:///~/.cache/latent-relay/gateway.sqlite", pattern=r"^(sqlite:///|rediss?://)."
+    cache_bytes: NonNegativeInt = 64_000_000
+    store: Annotated[str, Field(pattern="^(sqlite:///|rediss?://).")] = (
+        "sqlite:///~/.cache/latent-relay/gateway.sqlite"
     )
-    store_bytes: int = Field(4_000_000_000, ge=1_000_000)
-    results_seconds: int = Field(3600, ge=1)
-    max_jobs: int = Field(1000, ge=1)
-    jobs_at_once: int = Field(4, ge=0)
-    lease_seconds: float = Field(10, gt=0)
-    ready_seconds: float = Field(10, ge=0)
+    store_bytes: PositiveInt = 4_000_000_000
+    results_seconds: PositiveInt = 3600
+    max_jobs: PositiveInt = 1000
+    jobs_at_once: NonNegativeInt = 4
+    lease_seconds: PositiveFloat = 10
+    ready_seconds: NonNegativeFloat = 10
     log_level: str = "INFO"
 
     @field_validator("rate_limit")
@@ -61,9 +69,7 @@ class GatewaySettings(BaseSettings):
         parse(rate)
         return rate
 
-    @field_validator(
-        "triton_grpc", "api_keys", "allowed_hosts", "cors_origins", mode="before"
-    )
+    @field_validator("triton_grpc", "api_keys", "allowed_hosts", "cors_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):

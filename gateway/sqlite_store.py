@@ -31,6 +31,7 @@ PUT = """
 INSERT INTO kept VALUES (:name, :value, :expires) ON CONFLICT (name)
 DO UPDATE SET value = excluded.value, expires = excluded.expires
 """
+GET = "SELECT value FROM kept WHERE name = :name AND expires > :now"
 ADD = f"{PUT} WHERE kept.expires <= :now"
 ENQUEUE = """
 INSERT INTO queue (job, space, turn) SELECT :job, :space, :turn
@@ -80,7 +81,7 @@ class SqliteStore:
         return await self._change(ADD, name=name, value=value, expires=time.time() + seconds) > 0
 
     async def get(self, name: str) -> bytes | None:
-        row = await self._row("SELECT value FROM kept WHERE name = :name AND expires > :now", name=name)
+        row = await self._row(GET, name=name)
         return row and bytes(row[0])
 
     async def remove(self, name: str) -> None:

@@ -35,9 +35,7 @@ class StackFailed(Exception):
 
 
 class Stack:
-    def __init__(
-        self, settings: Settings, console: Console, *, with_gateway: bool = False
-    ) -> None:
+    def __init__(self, settings: Settings, console: Console, *, with_gateway: bool = False) -> None:
         self.settings = settings
         self.console = console
         self.stopped = threading.Event()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -19,13 +18,13 @@ def chunks(size: int) -> Iterator[bytes]:
         yield b" " * 1000
 
 
-@pytest.mark.parametrize("path", [GENERATIONS, "/v1/images/edits", "/v1/jobs"])
+@pytest.mark.parametrize("path", [GENERATIONS, "/v1/jobs"])
 @pytest.mark.parametrize("again", [{}, {"Idempotency-Key": "one"}])
 def test_too_long(open_front: Callable[..., Front], path: str, again: dict[str, str]) -> None:
     """Whether it says so or not."""
     front = open_front(max_body_bytes=100_000)
     for body in (b" " * 200_000, chunks(200_000)):
-        answer = front.http.post(path, content=body, headers={**JSON, **again})  # type: ignore[arg-type]
+        answer = front.http.post(path, content=body, headers={**JSON, **again})
         assert (answer.status_code, answer.json()["error"]["code"]) == (413, "body_too_large")
 
 
@@ -47,36 +46,35 @@ def test_a_body_that_never_ends(open_front: Callable[..., Front]) -> None:
     assert b" 408 " in connection.recv(1000)
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"{",
-        b"[]",
-        b"null",
-        b'"a"',
-        b"\xff\xfe",
-        b"[" * 50_000,
-        b'{"a":' * 50_000,
-        json.dumps({"prompt": 3}).encode(),
-        json.dumps({"prompt": None}).encode(),
-        json.dumps({"prompt": ["a"]}).encode(),
-        b'{"prompt": "\\ud800"}',
-        b'{"prompt": "a", "guidance_scale": NaN}',
-        b'{"prompt": "a", "guidance_scale": 1e999}',
-        b'{"prompt": "a", "steps": 99999999999999999999}',
-        b'{"prompt": "a", "seed": -1}',
-        b'{"prompt": "a", "size": "0x"}',
-        b'{"prompt": "a", "size": "99999999x1"}',
-        b'{"prompt": "a", "n": 1e9}',
-    ],
-    ids=lambda body: body[:40].decode("latin-1"),
+NO_REQUESTS = (
+    b"",
+    b"{",
+    b"[]",
+    b"null",
+    b'"a"',
+    b"\xff\xfe",
+    b"[" * 50_000,
+    b'{"a":' * 50_000,
+    b'{"prompt": 3}',
+    b'{"prompt": null}',
+    b'{"prompt": ["a"]}',
+    b'{"prompt": "\\ud800"}',
+    b'{"prompt": "a", "guidance_scale": NaN}',
+    b'{"prompt": "a", "guidance_scale": 1e999}',
+    b'{"prompt": "a", "steps": 99999999999999999999}',
+    b'{"prompt": "a", "seed": -1}',
+    b'{"prompt": "a", "size": "0x"}',
+    b'{"prompt": "a", "size": "99999999x1"}',
+    b'{"prompt": "a", "n": 1e9}',
 )
+
+
 @pytest.mark.parametrize("path", [GENERATIONS, "/v1/jobs"])
-def test_what_is_no_request(front: Front, drawing: FakeTriton, path: str, body: bytes) -> None:
-    answer = front.http.post(path, content=body, headers=JSON)
-    assert answer.status_code == 400, answer.text
-    assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
+def test_what_is_no_request(front: Front, drawing: FakeTriton, path: str) -> None:
+    for body in NO_REQUESTS:
+        answer = front.http.post(path, content=body, headers=JSON)
+        assert answer.status_code == 400, body[:80]
+        assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
     assert not drawing.seen
 
 
@@ -111,5 +109,5 @@ def test_the_gateway_survives_all_that(front: Front) -> None:
 
 @pytest.mark.parametrize("name", ["a" * 200, "x y", "ä", 'a"}'])
 def test_a_request_id_that_would_break_a_line(front: Front, name: str) -> None:
-    answer = front.http.get("/healthz", headers={"X-Request-Id": name.encode()})
+    answer = front.http.get("/healthz", headers={b"X-Request-Id": name.encode()})
     assert answer.headers["x-request-id"].isalnum()

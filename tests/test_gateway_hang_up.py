@@ -74,9 +74,7 @@ def test_room_is_made_for_others(open_front: Callable[..., Front], drawing: Fake
     connection.close()
     assert wait_until(lambda: drawing.cancelled)
     drawing.go_on.set()
-    assert wait_until(
-        lambda: front.http.get("/imagine", params={"prompt": "b"}).status_code == 200
-    )
+    assert wait_until(lambda: front.http.get("/imagine", params={"prompt": "b"}).status_code == 200)
 
 
 def test_with_a_key_that_was_used_a_retry_draws(front: Front, drawing: FakeTriton) -> None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from tests.fake_server import FakeTriton, Refusal, png_of
 from tests.gateways import Front
 
-SEEDED = {"prompt": "a star", "seed": 7}
+SEEDED: dict[str, Any] = {"prompt": "a star", "seed": 7}
 
 
 def test_a_picture_by_its_address(front: Front, drawing: FakeTriton) -> None:
-    options = {"steps": 4, "guidance": 2.5, "negative_prompt": "blur", "scheduler": "euler"}
+    options: dict[str, Any] = {"steps": 4, "guidance": 2.5, "negative_prompt": "blur", "scheduler": "euler"}
     answer = front.http.get("/imagine", params={**SEEDED, **options, "img_size": 64, "width": 128})
     assert (answer.status_code, answer.content) == (200, png_of(7))
     assert (answer.headers["content-type"], answer.headers["x-seed"]) == ("image/png", "7")
@@ -53,9 +54,7 @@ def test_a_repeat_draws_nothing(front: Front, drawing: FakeTriton) -> None:
 def test_who_has_it_is_not_sent_it_again(front: Front, drawing: FakeTriton) -> None:
     tag = front.http.get("/imagine", params=SEEDED).headers["etag"]
     drawing.stop()
-    known = front.http.get(
-        "/imagine", params=SEEDED, headers={"If-None-Match": f'"else", W/{tag}'}
-    )
+    known = front.http.get("/imagine", params=SEEDED, headers={"If-None-Match": f'"else", W/{tag}'})
     assert (known.status_code, known.content, known.headers["etag"]) == (304, b"", tag)
 
 

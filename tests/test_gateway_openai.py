@@ -29,13 +29,17 @@ def of_base64(datum: Any) -> bytes:
     return base64.b64decode(datum.b64_json)
 
 
+def drawn(answer: Any) -> list[bytes]:
+    return [of_base64(datum) for datum in answer.data]
+
+
 def test_pictures(client: openai.OpenAI, drawing: FakeTriton) -> None:
     answer = client.images.generate(
         prompt="a star", n=2, size="1024x512", quality="high", user="me", background="opaque",
         extra_body={"seed": 7, "steps": 4, "negative_prompt": "blur"},
     )  # fmt: skip
-    assert answer.data and [of_base64(datum) for datum in answer.data] == [png_of(7), png_of(8)]
-    assert [datum.seed for datum in answer.data] == [7, 8]  # type: ignore[attr-defined]
+    assert drawn(answer) == [png_of(7), png_of(8)]
+    assert [datum["seed"] for datum in answer.model_dump()["data"]] == [7, 8]
     assert (answer.output_format, answer.size) == ("png", "16x8")
     inputs = {name: tensor.values for name, tensor in drawing.seen[0].inputs.items()}
     assert inputs == {
@@ -94,7 +98,7 @@ def test_from_a_picture(client: openai.OpenAI, drawing: FakeTriton) -> None:
         answer = client.images.edit(
             image=image, prompt="a star", n=2, extra_body={"seed": 7, "strength": 0.5}
         )
-        assert answer.data and [of_base64(datum) for datum in answer.data] == [png_of(7), png_of(8)]
+        assert drawn(answer) == [png_of(7), png_of(8)]
     [request] = drawing.seen  # the second came from the cache
     assert request.model == "image_to_image"
     inputs = {name: tensor.values for name, tensor in request.inputs.items()}
@@ -123,15 +127,16 @@ def test_parts_of_a_picture_and_several_are_refused(client: openai.OpenAI) -> No
 
 def test_by_address(client: openai.OpenAI, front: Front) -> None:
     answer = client.images.generate(prompt="a", response_format="url", extra_body={"seed": 7})
-    assert answer.data and answer.data[0].url
-    fetched = front.http.get(answer.data[0].url)
+    assert answer.data
+    fetched = front.http.get(str(answer.data[0].url))
     assert (fetched.content, fetched.headers["content-type"]) == (png_of(7), "image/png")
     assert front.http.get("/v1/images/files/else").status_code == 404
 
 
 def test_an_address_expires(open_front: Callable[..., Front]) -> None:
     front = open_front(results_seconds=1)
-    answer = front.http.post("/v1/images/generations", json={"prompt": "a", "response_format": "url"})
+    asked = {"prompt": "a", "response_format": "url"}
+    answer = front.http.post("/v1/images/generations", json=asked)
     url = answer.json()["data"][0]["url"]
     assert front.http.get(url).status_code == 200
     time.sleep(1.1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -85,9 +86,10 @@ def test_a_port_that_is_taken_is_named(drawing: FakeTriton, tmp_path: Path) -> N
     with socket.create_server(("127.0.0.1", 0)) as taken, (tmp_path / "log").open("wb") as log:
         port = taken.getsockname()[1]
         assert not GatewayProcess(Settings(gateway_port=port), drawing.url, log).start()
-    assert f"GATEWAY_PORT={port} on 127.0.0.1: Address already in use" in (
-        tmp_path / "log"
-    ).read_text()
+    assert (
+        f"GATEWAY_PORT={port} on 127.0.0.1: Address already in use"
+        in (tmp_path / "log").read_text()
+    )
 
 
 def test_with_a_certificate_of_ones_own(tmp_path: Path, drawing: FakeTriton) -> None:
@@ -110,7 +112,7 @@ def test_with_a_certificate_of_ones_own(tmp_path: Path, drawing: FakeTriton) -> 
         assert process.stdout
         address = process.stdout.readline().split()[-1]
         assert address.startswith("https://")
-        answer = httpx.get(f"{address}/imagine?prompt=a&seed=7", verify=str(certificate))
+        answer = httpx.get(f"{address}/imagine?prompt=a&seed=7", verify=ssl.create_default_context(cafile=certificate))
         assert answer.content == png_of(7)
         assert "strict-transport-security" in answer.headers
         process.send_signal(signal.SIGTERM)

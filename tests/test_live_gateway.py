@@ -47,12 +47,13 @@ def test_a_job(stack: Stack) -> None:
 
 
 def test_a_client_that_leaves_stops_the_work(stack: Stack) -> None:
-    host, port = urlsplit(stack.gateway).hostname, urlsplit(stack.gateway).port
-    with socket.create_connection((host, port)) as connection:
+    host, _, port = urlsplit(stack.gateway).netloc.partition(":")
+    with socket.create_connection((host, int(port))) as connection:
         query = "prompt=a+star&steps=150&width=256&height=256"
         head = f"GET /imagine?{query} HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: gone\r\n\r\n"
         connection.sendall(head.encode())
-        assert wait_until(lambda: in_log(stack, "triton", "stage=unet event=request request_id=gone"))
+        begun = "stage=unet event=request request_id=gone"
+        assert wait_until(lambda: in_log(stack, "triton", begun))
     assert wait_until(lambda: "kind=cancelled" in failures(stack))
 
 
