@@ -78,7 +78,10 @@ class Denoising(Stage):
         from ray_stages.engine import Engine
 
         super().__init__(settings)
-        denoiser = self.set_up(lambda: Denoiser(self.checkpoint, self.open_network), self._warm_up)
+        denoiser = self.set_up(
+            lambda: Denoiser(self.checkpoint, self.open_network, settings.unet_deep_every),
+            self._warm_up,
+        )
         rows = self.torch.submit(lambda: self._row_limit(denoiser)).result()
         self.torch.submit(lambda: self._prepare(denoiser, rows)).result()
         limits = rows, settings.unet_max_queue, settings.aging_seconds

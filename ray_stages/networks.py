@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 
+from ray_stages import unet_levels
 from ray_stages.model_card import ModelCard
 from ray_stages.runtimes.network import Input, Network, Tensors
 
@@ -32,11 +34,11 @@ def text_encoder(model: Any, tokenizer: Any) -> Network:
     return Network("text_encoder", _TextEncoder(model), tuple(inputs), ("last_hidden_state",))
 
 
-def unet(model: Any, card: ModelCard) -> Network:
+def unet(model: Any, card: ModelCard, *, with_deep: bool = False) -> Network:
     """sample [rows, channels, h, w], timesteps float32 [rows], prompt_embeds [rows, tokens, dim],
     and timestep_cond [rows, dim] where the model takes guidance as an input.
 
-    Gives the prediction, like sample.
+    Gives the prediction, like sample, and with_deep the features for `unet_shallow`.
     """
 
     def timesteps(shape: Sequence[int]) -> torch.Tensor:
@@ -53,7 +55,17 @@ def unet(model: Any, card: ModelCard) -> Network:
     sizes = {**_latents(card), "tokens": TOKENS}
     # An odd size makes a UNet say what size it wants on the way up, which suits even ones too.
     odd = {"height": sizes["height"] + 1, "width": sizes["width"] + 3}
-    return Network("unet", _UNet(model), tuple(inputs), ("prediction",), sizes, odd)
+    module = unet_levels.Whole(model) if with_deep else _UNet(model)
+    outputs = ("prediction", "deep") if with_deep else ("prediction",)
+    return Network("unet", module, tuple(inputs), outputs, sizes, odd)
+
+
+def unet_shallow(model: Any, card: ModelCard) -> Network:
+    """deep [rows, dim, h, w], from a step before, and what `unet` takes. Gives the prediction."""
+    whole = unet(model, card)
+    deep = Input("deep", ("rows", model.config.block_out_channels[1], "height", "width"))
+    inputs = (deep, *whole.inputs)
+    return replace(whole, name="unet_shallow", module=unet_levels.Shallow(model), inputs=inputs)
 
 
 def vae_decoder(vae: Any, card: ModelCard) -> Network:

@@ -19,7 +19,7 @@ CHOICES = {
 }
 AT_LEAST_1 = (
     *("max_in_flight", "max_prompts", "max_steps", "max_seconds", "attempts"),
-    *("max_image_bytes", "max_image_pixels"),
+    *("max_image_bytes", "max_image_pixels", "unet_deep_every"),
 )
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -100,6 +100,7 @@ class Settings:
     unet_runtime: str = "auto"
     unet_max_rows: int = 0
     unet_max_queue: int = 256
+    unet_deep_every: int = 1
     aging_seconds: float = 10.0
     vae_decoder_replicas: int = 1
     vae_decoder_cpus: float = 0.5

@@ -21,6 +21,8 @@ from ray_stages.settings import Settings
 NETWORKS: dict[str, Callable[[Checkpoint], Network]] = {
     "text_encoder": lambda c: networks.text_encoder(c.text_encoder(), c.tokenizer()),
     "unet": lambda c: networks.unet(c.unet(), c.card),
+    "unet_with_deep": lambda c: networks.unet(c.unet(), c.card, with_deep=True),
+    "unet_shallow": lambda c: networks.unet_shallow(c.unet(), c.card),
     "vae_decoder": lambda c: networks.vae_decoder(c.vae(), c.card),
     "vae_encoder": lambda c: networks.vae_encoder(c.vae(), c.card),
 }
@@ -49,7 +51,7 @@ def test_a_runtime_says_what_pytorch_says(
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_int8_is_made_from_what_the_checkpoint_draws(name: str, tmp_path: Path) -> None:
-    checkpoint = Checkpoint(Settings(device="cpu"))
+    checkpoint = Checkpoint(Settings(device="cpu", unet_deep_every=2))
     network = NETWORKS[name](checkpoint)
     runtime = KINDS["openvino"].open_network(network, "int8", place_for(checkpoint, tmp_path))
     assert 0 < Parity(network).error(runtime) <= LIMITS["int8"]
