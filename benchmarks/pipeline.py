@@ -88,7 +88,8 @@ class Pipeline:
         decode = opener(checkpoint, "vae_decoder", threads)(networks.vae_decoder(vae, card))
 
         def forward(sample: Any, t: Any, encoder_hidden_states: Any, **_: Any) -> Any:
-            return predict(sample, t.float().expand(len(sample)), encoder_hidden_states)
+            time_embeds = unet.time_proj(t.float().expand(len(sample)))
+            return predict(sample, time_embeds, encoder_hidden_states)
 
         def decoded(latents: Any, **_: Any) -> Any:
             self._mark("decoding")

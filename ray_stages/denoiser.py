@@ -80,7 +80,7 @@ class Denoiser:
         deep_every: int = 1,
     ) -> None:
         unet, card = checkpoint.unet(), checkpoint.card
-        self.config = unet.config
+        self.config, self.time_proj = unet.config, unet.time_proj
         self.cache = DeepCache(unet, card, open_network, deep_every) if deep_every > 1 else None
         self.runtime = self.cache.whole if self.cache else open_network(networks.unet(unet, card))
         self.scheduler_config = checkpoint.scheduler_config
@@ -115,7 +115,7 @@ class Denoiser:
         dim = self.config.time_cond_proj_dim
         inputs = [
             torch.zeros(rows, self.config.in_channels, h, w).to(self.device, self.dtype),
-            torch.zeros(rows, device=self.device),
+            self.time_proj(torch.zeros(rows, device=self.device)),
             torch.zeros(rows, networks.TOKENS, self.config.cross_attention_dim).to(
                 self.device, self.dtype
             ),
@@ -150,7 +150,7 @@ class Denoiser:
         conditions = [p.timestep_cond for p in batch if p.timestep_cond is not None]
         return (
             torch.cat(samples),
-            torch.cat(times).to(self.device),
+            self.time_proj(torch.cat(times).to(self.device)),
             torch.cat([p.embeds[-p.rows :] for p in batch]),
             *([torch.cat(conditions)] if conditions else []),
         )

@@ -35,19 +35,23 @@ def text_encoder(model: Any, tokenizer: Any) -> Network:
 
 
 def unet(model: Any, card: ModelCard, *, with_deep: bool = False) -> Network:
-    """sample [rows, channels, h, w], timesteps float32 [rows], prompt_embeds [rows, tokens, dim],
-    and timestep_cond [rows, dim] where the model takes guidance as an input.
+    """sample [rows, channels, h, w], time_embeds float32 [rows, dim], prompt_embeds [rows, tokens,
+    dim], and timestep_cond [rows, dim] where the model takes guidance as an input.
+
+    time_embeds are the sinusoids that `model.time_proj` makes of timesteps. No runtime is left to
+    make them: bfloat16 takes a time of 999 for 1000.
 
     Gives the prediction, like sample, and with_deep the features for `unet_shallow`.
     """
 
-    def timesteps(shape: Sequence[int]) -> torch.Tensor:
-        return torch.linspace(999, 1, shape[0])
+    def times(shape: Sequence[int]) -> torch.Tensor:
+        embeds: torch.Tensor = model.time_proj(torch.linspace(999, 1, shape[0]))
+        return embeds
 
     config = model.config
     inputs = [
         Input("sample", ("rows", config.in_channels, "height", "width")),
-        Input("timesteps", ("rows",), timesteps, exact=True),
+        Input("time_embeds", ("rows", config.block_out_channels[0]), times),
         Input("prompt_embeds", ("rows", "tokens", config.cross_attention_dim)),
     ]
     if config.time_cond_proj_dim:
@@ -101,22 +105,30 @@ class _TextEncoder(_Part):
 
 
 class _UNet(_Part):
+    def __init__(self, model: Any) -> None:
+        super().__init__(model)
+        model.get_time_embed = _given
+
     def forward(
         self,
         sample: torch.Tensor,
-        timesteps: torch.Tensor,
+        time_embeds: torch.Tensor,
         prompt_embeds: torch.Tensor,
         timestep_cond: torch.Tensor | None = None,
     ) -> Tensors:
         return tuple(
             self.model(
                 sample,
-                timesteps,
+                time_embeds,
                 encoder_hidden_states=prompt_embeds,
                 timestep_cond=timestep_cond,
                 return_dict=False,
             )
         )
+
+
+def _given(sample: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+    return timestep.to(sample.dtype)
 
 
 class _Decoder(_Part):

@@ -45,7 +45,7 @@ class Shallow(torch.nn.Module):
 
     def __init__(self, model: Any) -> None:
         super().__init__()
-        self.time_proj, self.time_embedding = model.time_proj, model.time_embedding
+        self.time_embedding = model.time_embedding
         self.conv_in, self.down = model.conv_in, model.down_blocks[0]
         self.up, self.conv_norm_out = model.up_blocks[-1], model.conv_norm_out
         self.conv_act, self.conv_out = model.conv_act, model.conv_out
@@ -54,16 +54,16 @@ class Shallow(torch.nn.Module):
         self,
         deep: torch.Tensor,
         sample: torch.Tensor,
-        timesteps: torch.Tensor,
+        time_embeds: torch.Tensor,
         prompt_embeds: torch.Tensor,
         timestep_cond: torch.Tensor | None = None,
     ) -> Tensors:
-        emb = self.embed(timesteps, sample.dtype, timestep_cond)
+        emb = self.embed(time_embeds, sample.dtype, timestep_cond)
         _, skips = self.descend(sample, emb, prompt_embeds)
         return (self.ascend(deep, skips, emb, prompt_embeds),)
 
-    def embed(self, timesteps: torch.Tensor, dtype: torch.dtype, cond: torch.Tensor | None) -> Any:
-        return self.time_embedding(self.time_proj(timesteps).to(dtype), cond)
+    def embed(self, times: torch.Tensor, dtype: torch.dtype, cond: torch.Tensor | None) -> Any:
+        return self.time_embedding(times.to(dtype), cond)
 
     def descend(self, sample: torch.Tensor, emb: Any, embeds: Any) -> tuple[torch.Tensor, Tensors]:
         """What goes to the level below, at half the size, and the skips."""
@@ -119,11 +119,11 @@ class Whole(torch.nn.Module):
     def forward(
         self,
         sample: torch.Tensor,
-        timesteps: torch.Tensor,
+        time_embeds: torch.Tensor,
         prompt_embeds: torch.Tensor,
         timestep_cond: torch.Tensor | None = None,
     ) -> Tensors:
-        emb = self.shallow.embed(timesteps, sample.dtype, timestep_cond)
+        emb = self.shallow.embed(time_embeds, sample.dtype, timestep_cond)
         below, skips = self.shallow.descend(sample, emb, prompt_embeds)
         deep = self.deep(below, sample.shape[2:], emb, prompt_embeds)
         return self.shallow.ascend(deep, skips, emb, prompt_embeds), deep

@@ -100,12 +100,13 @@ def test_many_levels_and_layers_are_put_together_as_in_diffusers() -> None:
         time_cond_proj_dim=8,
     ).eval()
     unet_levels.check(unet.config)
-    inputs = torch.randn(2, 4, 13, 18), torch.tensor([801.0, 1.0]), torch.randn(2, 5, 16)
-    cond = torch.randn(2, 8)
+    sample, embeds = torch.randn(2, 4, 13, 18), torch.randn(2, 5, 16)
+    times, cond = torch.tensor([801.0, 1.0]), torch.randn(2, 8)
     with torch.inference_mode():
-        (expected,) = unet(*inputs, timestep_cond=cond, return_dict=False)
-        prediction, deep = unet_levels.Whole(unet)(*inputs, cond)
-        (again,) = unet_levels.Shallow(unet)(deep, *inputs, cond)
+        (expected,) = unet(sample, times, embeds, timestep_cond=cond, return_dict=False)
+        inputs = sample, unet.time_proj(times), embeds, cond
+        prediction, deep = unet_levels.Whole(unet)(*inputs)
+        (again,) = unet_levels.Shallow(unet)(deep, *inputs)
     assert deep.shape == (2, unet.config.block_out_channels[1], 13, 18)
     assert torch.equal(prediction, expected)
     assert torch.equal(again, expected)
