@@ -8,22 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from ray_stages import networks
 from ray_stages.calibration import Calibration
 from ray_stages.checkpoint import Checkpoint
+from ray_stages.networks import NETWORKS
 from ray_stages.runtimes.catalog import KINDS
 from ray_stages.runtimes.exports import Exports
-from ray_stages.runtimes.network import Network
 from ray_stages.runtimes.parity import LIMITS, Parity
 from ray_stages.runtimes.place import Place
 from ray_stages.settings import Settings
 
-NETWORKS: dict[str, Callable[[Checkpoint], Network]] = {
-    "text_encoder": lambda c: networks.text_encoder(c.text_encoder(), c.tokenizer()),
-    "unet": lambda c: networks.unet(c.unet(), c.card),
-    "vae_decoder": lambda c: networks.vae_decoder(c.vae(), c.card),
-    "vae_encoder": lambda c: networks.vae_encoder(c.vae(), c.card),
-}
 CPU = torch.device("cpu")
 
 
