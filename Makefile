@@ -28,7 +28,7 @@ test: setup ## unit tests and the integration suite; ARGS go to pytest
 bench: setup ## measure us beside our peers, 25 minutes; ARGS go to benchmarks, such as --quick
 	@exec $(PY) -m benchmarks $(ARGS)
 
-bench-runtimes: setup ## measure every runtime and precision, 8 minutes; ARGS such as --quick, --sd15
+bench-runtimes: setup ## measure every runtime and precision; ARGS such as --quick, --sd15
 	@exec $(PY) -m benchmarks.runtimes $(ARGS)
 
 check: setup ## what CI checks first: ruff, formatting, types

@@ -50,8 +50,8 @@ def test_only_a_unet_is_compiled() -> None:
     assert {(one.stage, one.precision) for one in compiled} <= {("unet", "float32")}
 
 
-def test_a_plan_may_leave_out_runtimes_and_precisions() -> None:
-    plan = Plan(runtimes=("torch",), precisions=("float32",))
+def test_a_plan_may_name_its_candidates() -> None:
+    plan = Plan(only=(REFERENCE,))
     assert list(plan.candidates("unet")) == [Candidate("unet", "torch", "float32")]
 
 

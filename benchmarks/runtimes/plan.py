@@ -29,13 +29,12 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Plan:
-    """rounds: of calls with each of `rows`; prompts: for the evaluation, of which `compared` are
+    """only: candidates by their labels, none means all there are; rounds: of calls with each of `rows`; prompts: for the evaluation, of which `compared` are
     looked at pixel by pixel; seconds: of one load on replicas; calls: of a random sequence.
     """
 
     stages: tuple[str, ...] = STAGES
-    runtimes: tuple[str, ...] = tuple(KINDS)
-    precisions: tuple[str, ...] = ("float32", "bfloat16", "int8")
+    only: tuple[str, ...] = ()
     rows: tuple[int, ...] = (2, 8, 32)
     rounds: int = 5
     prompts: int = 96
@@ -49,20 +48,19 @@ class Plan:
     def candidates(self, stage: str) -> Iterator[Candidate]:
         """Eager float32, the reference, first; of what is compiled only the UNet in float32, since
         each takes a minute."""
-        for name in self.runtimes:
-            kind = KINDS[name]
+        for name, kind in KINDS.items():
             if not all(map(find_spec, kind.NEEDS)):
                 continue
             for precision in kind.precisions(torch.device("cpu")):
+                candidate = Candidate(stage, name, precision)
                 left_out = name == COMPILED and (stage, precision) != ("unet", "float32")
-                if precision in self.precisions and not left_out:
-                    yield Candidate(stage, name, precision)
+                if not left_out and (not self.only or candidate.label in self.only):
+                    yield candidate
 
 
 QUICK = Plan(
     stages=("text_encoder", "unet"),
-    precisions=("float32", "bfloat16"),
-    runtimes=("torch", "openvino"),
+    only=(REFERENCE, "onnxruntime/float32", "openvino/float32", "openvino/bfloat16"),
     rows=(2,),
     rounds=1,
     prompts=4,
