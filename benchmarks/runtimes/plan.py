@@ -29,8 +29,9 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Plan:
-    """only: candidates by their labels, none means all there are; rounds: of calls with each of `rows`; prompts: for the evaluation, of which `compared` are
-    looked at pixel by pixel; seconds: of one load on replicas; calls: of a random sequence.
+    """only: candidates by their labels, none means all there are; rounds: of calls with each of
+    `rows`; prompts: for the evaluation, of which `compared` are looked at pixel by pixel;
+    seconds: of one load on replicas; calls: of a random sequence.
     """
 
     stages: tuple[str, ...] = STAGES
