@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 
 from ray_stages import unet_levels
+from ray_stages.checkpoint import Checkpoint
 from ray_stages.model_card import ModelCard
 from ray_stages.runtimes.network import Input, Network, Tensors
 
@@ -86,6 +87,15 @@ def vae_encoder(vae: Any, card: ModelCard) -> Network:
     odd = {name: size + card.vae_scale_factor for name, size in sizes.items()}
     inputs = (Input("pixels", ("rows", 3, "height", "width")),)
     return Network("vae_encoder", _Encoder(vae), inputs, ("moments",), sizes, odd)
+
+
+# By the names of the stages.
+NETWORKS: dict[str, Callable[[Checkpoint], Network]] = {
+    "text_encoder": lambda c: text_encoder(c.text_encoder(), c.tokenizer()),
+    "unet": lambda c: unet(c.unet(), c.card),
+    "vae_decoder": lambda c: vae_decoder(c.vae(), c.card),
+    "vae_encoder": lambda c: vae_encoder(c.vae(), c.card),
+}
 
 
 def _latents(card: ModelCard) -> dict[str, int]:

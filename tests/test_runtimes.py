@@ -19,12 +19,9 @@ from ray_stages.runtimes.place import Place
 from ray_stages.settings import Settings
 
 NETWORKS: dict[str, Callable[[Checkpoint], Network]] = {
-    "text_encoder": lambda c: networks.text_encoder(c.text_encoder(), c.tokenizer()),
-    "unet": lambda c: networks.unet(c.unet(), c.card),
+    **networks.NETWORKS,
     "unet_with_deep": lambda c: networks.unet(c.unet(), c.card, with_deep=True),
     "unet_shallow": lambda c: networks.unet_shallow(c.unet(), c.card),
-    "vae_decoder": lambda c: networks.vae_decoder(c.vae(), c.card),
-    "vae_encoder": lambda c: networks.vae_encoder(c.vae(), c.card),
 }
 CPU = torch.device("cpu")
 
