@@ -71,14 +71,24 @@ def cast(tensors: Sequence[torch.Tensor], dtype: torch.dtype) -> Tensors:
 
 @dataclass(frozen=True)
 class Runtime:
-    """Computes a network: its inputs in, its outputs out, for any rows and sizes."""
+    """Computes a network: its inputs in, its outputs out, for any rows and sizes.
+
+    specialize: makes calls with inputs of these shapes faster, where a runtime can do that.
+    """
 
     name: str
     precision: str
     compute: Callable[..., Tensors]
+    specialize: Callable[..., None] | None = None
 
     def __call__(self, *inputs: torch.Tensor) -> Tensors:
         return self.compute(*inputs)
+
+    def prepare(self, *inputs: torch.Tensor) -> None:
+        """May take a second: not for when somebody waits."""
+        if self.specialize:
+            self.specialize(*inputs)
+        self.compute(*inputs)
 
     def __str__(self) -> str:
         return f"{self.name}/{self.precision}"
