@@ -48,10 +48,9 @@ class StageResources:
 class Settings:
     """Each field is set by the environment variable of its name in capitals.
 
-    A port 0 means any free one; threads 0 means an even share of the cores, for
-    the UNet, and of half of them for the other stages; a number of steps, a
-    guidance or a size of 0 or less means the model's own; rows 0 are
-    what a measurement at warm-up finds best.
+    A port 0 means any free one; threads 0 means an even share of the cores for
+    each replica of a stage; a number of steps, a guidance or a size of 0 or less
+    means the model's own; rows 0 are what a measurement at warm-up finds best.
     """
 
     model: str = str(ROOT / "models" / "miniature-sd")
@@ -164,11 +163,10 @@ class Settings:
     def resources(self, stage: str) -> StageResources:
         replicas: int = getattr(self, f"{stage}_replicas")
         threads: int = getattr(self, f"{stage}_threads")
-        share = 1 if stage == "unet" else 2  # the light stages leave the UNet its cores
         return StageResources(
             replicas=replicas,
             cpus=getattr(self, f"{stage}_cpus"),
             gpus=getattr(self, f"{stage}_gpus"),
-            threads=threads or max(1, (os.cpu_count() or 1) // (share * replicas)),
+            threads=threads or max(1, (os.cpu_count() or 1) // replicas),
             runtime=getattr(self, f"{stage}_runtime"),
         )

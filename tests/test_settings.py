@@ -66,7 +66,7 @@ def test_replicas_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings(unet_replicas=3, vae_decoder_threads=5)
     assert settings.resources("unet").threads == 2
     assert settings.resources("vae_decoder").threads == 5
-    assert settings.resources("text_encoder").threads == 4
+    assert settings.resources("text_encoder").threads == 8
 
 
 def test_settings_do_not_change() -> None:
