@@ -25,7 +25,7 @@ serve: setup ## keep the stack running until Ctrl-C
 test: setup ## unit tests and the integration suite; ARGS go to pytest
 	@exec $(PY) -m pytest $(ARGS)
 
-bench: setup ## measure us beside our peers, 25 minutes; ARGS go to benchmarks, such as --quick
+bench: setup ## measure us beside our peers, 30 minutes; ARGS go to benchmarks, such as --quick
 	@exec $(PY) -m benchmarks $(ARGS)
 
 bench-runtimes: setup ## measure every runtime and precision; ARGS such as --quick, --sd15

@@ -58,9 +58,9 @@ def facts(results: Results) -> str:
     model, plan = results.facts["model"], results.facts["plan"]
     return (
         f"{surroundings(results.facts)}\n"
-        f"`{model['name']}` in {model['dtype']} on {model['device']}, {model['size']}, guidance "
-        f"{model['guidance_scale']:g}, {plan['steps']} steps (in mixed loads one of "
-        f"{', '.join(map(str, plan['mix']))}), torch threads: {model['threads']}, rounds: "
+        f"`{model['name']}` on {model['device']}, the peers in {model['dtype']}, "
+        f"{model['size']}, guidance {model['guidance_scale']:g}, {plan['steps']} steps (in mixed loads one of "
+        f"{', '.join(map(str, plan['mix']))}), threads: {model['threads']}, rounds: "
         f"{plan['rounds']}. A Poisson load lasts {plan['seconds']:g} s, and its rate is a "
         f"percentage of what {results.labels['serve_batch']} can do: "
         f"{number(results.capacity())} pictures a second."
