@@ -56,14 +56,14 @@ def markdown(results: Results, images: str) -> str:
 
 def facts(results: Results) -> str:
     model, plan = results.facts["model"], results.facts["plan"]
+    mix = ", ".join(map(str, plan["mix"]))
     return (
         f"{surroundings(results.facts)}\n"
         f"`{model['name']}` on {model['device']}, the peers in {model['dtype']}, "
-        f"{model['size']}, guidance {model['guidance_scale']:g}, {plan['steps']} steps (in mixed loads one of "
-        f"{', '.join(map(str, plan['mix']))}), threads: {model['threads']}, rounds: "
-        f"{plan['rounds']}. A Poisson load lasts {plan['seconds']:g} s, and its rate is a "
-        f"percentage of what {results.labels['serve_batch']} can do: "
-        f"{number(results.capacity())} pictures a second."
+        f"{model['size']}, guidance {model['guidance_scale']:g}, {plan['steps']} steps (in mixed "
+        f"loads one of {mix}), threads: {model['threads']}, rounds: {plan['rounds']}. A Poisson "
+        f"load lasts {plan['seconds']:g} s, and its rate is a percentage of what "
+        f"{results.labels['serve_batch']} can do: {number(results.capacity())} pictures a second."
         f"{_same_picture(results.facts)} {_others(results.cells)}"
     )
 
