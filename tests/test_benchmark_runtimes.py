@@ -7,6 +7,7 @@ from concurrent.futures import TimeoutError as TooLong
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from benchmarks.png import to_png
@@ -17,9 +18,11 @@ from benchmarks.runtimes.pictures import Drawn
 from benchmarks.runtimes.plan import COMPILED, REFERENCE, Candidate, Plan
 from benchmarks.runtimes.sharing import Padding, Rate, added_share, random_sizes
 from benchmarks.runtimes.stages import Measured, disk_mb
+from ray_stages.runtimes.catalog import KINDS
 from ray_stages.runtimes.padding import STEPS
 from ray_stages.settings import STAGES
 
+CPU = torch.device("cpu")
 RIGHT = {"background": 1.0, "colour": 0.9, "all": 0.95}
 
 
@@ -45,9 +48,12 @@ def test_the_reference_comes_first(stage: str) -> None:
     assert len(set(labels)) == len(labels)
 
 
-def test_only_a_unet_is_compiled() -> None:
-    compiled = [o for stage in STAGES for o in Plan().candidates(stage) if o.runtime == COMPILED]
-    assert {(one.stage, one.precision) for one in compiled} <= {("unet", "float32")}
+@pytest.mark.parametrize("asked", [False, True])
+def test_only_a_unet_is_compiled_and_only_when_asked(asked: bool) -> None:
+    plan = Plan(compiled=asked)
+    compiled = [one for stage in STAGES for one in plan.candidates(stage) if COMPILED in one.label]
+    there = {("unet", "float32")} if asked and KINDS[COMPILED].precisions(CPU) else set()
+    assert {(one.stage, one.precision) for one in compiled} == there
 
 
 def test_a_plan_may_name_its_candidates() -> None:

@@ -75,6 +75,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.runtimes", description=__doc__)
     add = parser.add_argument
     add("--quick", action="store_true", help="does most of it once; figures mean nothing")
+    add("--compile", action="store_true", help="torch-compile's UNet too: many minutes")
     add("--sd15", action="store_true", help="a UNet in the shape of SD 1.5 instead: 20 GB, minutes")
     return parser.parse_args()
 
@@ -88,7 +89,7 @@ def main() -> None:
             own = replace(settings, model=model)
             figures, text = sd15(Bench(SD15, own, Path(folder), SD15_SIZE, draws=False))
         else:
-            plan = QUICK if arguments.quick else Plan()
+            plan = QUICK if arguments.quick else Plan(compiled=arguments.compile)
             figures, text = miniature(Bench(plan, settings, Path(folder)))
     print(text)
     name = "runtimes_sd15" if arguments.sd15 else "runtimes"
