@@ -25,8 +25,11 @@ serve: setup ## keep the stack running until Ctrl-C
 test: setup ## unit tests and the integration suite; ARGS go to pytest
 	@exec $(PY) -m pytest $(ARGS)
 
-bench: setup ## measure us beside our peers, 25 minutes; ARGS go to benchmarks, such as --quick
+bench: setup ## measure us beside our peers, 30 minutes; ARGS go to benchmarks, such as --quick
 	@exec $(PY) -m benchmarks $(ARGS)
+
+bench-runtimes: setup ## measure every runtime and precision; ARGS such as --quick, --sd15
+	@exec $(PY) -m benchmarks.runtimes $(ARGS)
 
 check: setup ## what CI checks first: ruff, formatting, types
 	@exec scripts/check
@@ -43,7 +46,7 @@ clean: ## remove caches; keeps .venv and .train
 
 help: ## show this
 	@awk '/^## ?/ { print substr($$0, 4) } \
-	      /^[a-z]+:.* ## / { split($$0, part, /:.* ## /); printf "  make %-7s %s\n", part[1], part[2] }' Makefile
+	      /^[a-z-]+:.* ## / { split($$0, part, /:.* ## /); printf "  make %-14s %s\n", part[1], part[2] }' Makefile
 
 ##
 ## A request:  PROMPT OUT SEED STEPS GUIDANCE NEGATIVE WIDTH HEIGHT SCHEDULER
@@ -60,4 +63,4 @@ help: ## show this
 .venv/bin/python:
 
 .DEFAULT_GOAL := help
-.PHONY: image serve test bench check format setup clean help
+.PHONY: image serve test bench bench-runtimes check format setup clean help

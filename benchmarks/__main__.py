@@ -31,6 +31,7 @@ from benchmarks.results import FOLDER, Results
 from benchmarks.run import Runner
 from ray_stages.settings import Settings
 
+SAME_RUNTIME = "same-runtime"
 MEASURED: dict[str, type[Peer]] = {
     peer.key: peer
     for peer in (OneProcess, OneProcessFast, ServeTemplate, ServeBatch, ServeBatchFast, Relay)
@@ -52,6 +53,7 @@ def parse() -> argparse.Namespace:
     add("--steps", type=int, default=whole.steps, help=f"{whole.steps}")
     add("--mix", type=int, nargs="+", default=whole.mix, help="steps of mixed loads: 10 20 30")
     add("--peers", nargs="+", default=PEERS, choices=PEERS, help="all")
+    add("--same-runtime", action="store_true", help="request-level batching by our runtime, and us")
     add("--report", action="store_true", help="measures nothing; writes NAME's tables and plots")
     arguments = parser.parse_args()
     if not set(arguments.peers) & set(SERVERS):
@@ -60,15 +62,16 @@ def parse() -> argparse.Namespace:
 
 
 def plan_of(arguments: argparse.Namespace) -> Plan:
-    if arguments.quick:
-        return replace(Plan.quick(), peers=tuple(arguments.peers))
-    return Plan(
+    plan = Plan(
         steps=arguments.steps,
         mix=tuple(arguments.mix),
         rounds=arguments.rounds,
         seconds=arguments.seconds,
         peers=tuple(arguments.peers),
     )
+    if arguments.quick:
+        plan = replace(Plan.quick(), peers=plan.peers)
+    return plan.with_one_runtime() if arguments.same_runtime else plan
 
 
 def main() -> None:
@@ -79,14 +82,16 @@ def main() -> None:
         plan = plan_of(arguments)
         found = facts(plan, settings, MEASURED)
         cores = f"{found['model']['device']}-{found['machine']['cores']}-cores"
-        name = arguments.name or (QUICK if arguments.quick else cores)
+        section = SAME_RUNTIME if arguments.same_runtime else "results"
+        end = f"-{section}" if arguments.same_runtime else ""
+        name = arguments.name or (QUICK if arguments.quick else cores) + end
         if arguments.report:
             results = Results.load(FOLDER / f"{name}.json")
         else:
             results = Results.begin(name, found)
             asyncio.run(Runner(plan, MEASURED, settings, results, console).run())
             results.finish()
-        report(results, console)
+        report(results, console, section)
     except KeyboardInterrupt:
         sys.exit(130)
     except (PeerFailed, OSError, ValueError) as error:

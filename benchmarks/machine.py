@@ -21,7 +21,10 @@ from benchmarks.plan import Plan
 from ray_stages.checkpoint import Checkpoint
 from ray_stages.settings import ROOT, Settings
 
-PACKAGES = ("torch", "diffusers", "transformers", "ray", "nvidia-pytriton", "tritonclient", "numpy")
+PACKAGES = (
+    *("torch", "openvino", "onnxruntime", "nncf", "diffusers", "transformers", "ray"),
+    *("nvidia-pytriton", "tritonclient", "numpy"),
+)
 
 
 def facts(plan: Plan, settings: Settings, peers: Mapping[str, type[Peer]]) -> dict[str, Any]:

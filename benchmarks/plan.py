@@ -39,7 +39,9 @@ class Visit:
 
 @dataclass(frozen=True)
 class Plan:
-    """seconds: how long a Poisson load is; the others are shorter in proportion."""
+    """seconds: how long a Poisson load is; the others are shorter in proportion; batching: the peer
+    that Poisson loads are a percentage of.
+    """
 
     steps: int = 20
     mix: tuple[int, ...] = (10, 20, 30)
@@ -47,6 +49,12 @@ class Plan:
     seconds: float = 32.0
     sweep: tuple[int, ...] = SWEEP
     peers: tuple[str, ...] = PEERS
+    batching: str = "serve_batch"
+
+    def with_one_runtime(self) -> Plan:
+        """Request-level batching beside ours, both by our runtime: what the engine is good for."""
+        batching = FAST["serve_batch"]
+        return replace(self, peers=(batching, "relay"), batching=batching, sweep=())
 
     @classmethod
     def quick(cls) -> Plan:
@@ -60,7 +68,7 @@ class Plan:
 
     def visits(self) -> Iterator[Visit]:
         """The capacity first, for all Poisson loads follow from it; then round by round."""
-        yield Visit(0, "serve_batch", (self.capacity,))
+        yield Visit(0, self.batching, (self.capacity,))
         for number in range(self.rounds):
             for peer in self.peers:
                 yield Visit(number, peer, tuple(self._loads(peer, number)))
@@ -68,12 +76,12 @@ class Plan:
     def _loads(self, peer: str, number: int) -> Iterator[Load]:
         """One process has no front door, so there is no load on it but one client."""
         yield self.closed(1)
-        if peer == FAST["serve_batch"]:
-            yield self.closed(16)
-            yield self._poisson(80)
-        if peer not in SERVERS:
+        if peer not in (*SERVERS, FAST["serve_batch"]):
             return
         yield self.closed(16)
+        if peer not in (*SERVERS, self.batching):
+            yield self._poisson(80)
+            return
         for percent in SHARES:
             yield self._poisson(percent)
         if peer == "relay":

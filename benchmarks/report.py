@@ -37,12 +37,12 @@ def report(found: Results, console: Console, section: str = "results") -> None:
     console.print(f"{found.path} and {', '.join(file.name for file in files)}", soft_wrap=True)
 
 
-def publish(name: str, figures: Mapping[str, Any], text: str) -> None:
+def publish(name: str, figures: Mapping[str, Any], text: str, document: Path = DOCUMENT) -> None:
     """The result of a small program: its JSON, and its section of the document."""
     facts = surroundings()
     results.FOLDER.mkdir(exist_ok=True)
     (results.FOLDER / f"{name}.json").write_text(json.dumps({**facts, **figures}) + "\n")
-    write_between(DOCUMENT, name, f"{tables.surroundings(facts)}\n\n{text}")
+    write_between(document, name, f"{tables.surroundings(facts)}\n\n{text}")
 
 
 def write_between(document: Path, name: str, text: str) -> None:

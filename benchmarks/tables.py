@@ -41,29 +41,29 @@ def markdown(results: Results, images: str) -> str:
     def plot(name: str, text: str) -> str:
         return f"![{text}]({images}{results.name}-{name}.png)"
 
-    sections = (
-        facts(results),
-        f"### Goals\n\n{goals(groups, labels)}",
-        f"### Under load\n\n{plot('latency', 'Latency under Poisson arrivals')}",
-        under_load(groups, labels),
-        f"### More clients\n\n{plot('clients', 'Throughput and latency by clients')}",
-        more_clients(groups, labels),
-        f"### Where the time goes\n\n{plot('time', 'Where the time of a picture goes')}",
-        where_time_goes(groups, labels),
-    )
-    return "\n\n".join(sections)
+    latency = plot("latency", "Latency under Poisson arrivals")
+    clients = plot("clients", "Throughput and latency by clients")
+    time = plot("time", "Where the time of a picture goes")
+    sections = {"Under load": f"{latency}\n\n{under_load(groups, labels)}"}
+    if verdicts(groups):
+        sections = {"Goals": goals(groups, labels), **sections}
+    if any(("relay", of_clients(count)) in groups for count in SWEEP if count not in (1, 16)):
+        sections["More clients"] = f"{clients}\n\n{more_clients(groups, labels)}"
+    sections["Where the time goes"] = f"{time}\n\n{where_time_goes(groups, labels)}"
+    told = [f"### {title}\n\n{text}" for title, text in sections.items()]
+    return "\n\n".join([facts(results), *told])
 
 
 def facts(results: Results) -> str:
     model, plan = results.facts["model"], results.facts["plan"]
+    mix, batching = ", ".join(map(str, plan["mix"])), plan.get("batching", "serve_batch")
     return (
         f"{surroundings(results.facts)}\n"
-        f"`{model['name']}` in {model['dtype']} on {model['device']}, {model['size']}, guidance "
-        f"{model['guidance_scale']:g}, {plan['steps']} steps (in mixed loads one of "
-        f"{', '.join(map(str, plan['mix']))}), torch threads: {model['threads']}, rounds: "
-        f"{plan['rounds']}. A Poisson load lasts {plan['seconds']:g} s, and its rate is a "
-        f"percentage of what {results.labels['serve_batch']} can do: "
-        f"{number(results.capacity())} pictures a second."
+        f"`{model['name']}` on {model['device']}, the peers in {model['dtype']}, "
+        f"{model['size']}, guidance {model['guidance_scale']:g}, {plan['steps']} steps (in mixed "
+        f"loads one of {mix}), threads: {model['threads']}, rounds: {plan['rounds']}. A Poisson "
+        f"load lasts {plan['seconds']:g} s, and its rate is a percentage of what "
+        f"{results.labels[batching]} can do: {number(results.capacity())} pictures a second."
         f"{_same_picture(results.facts)} {_others(results.cells)}"
     )
 

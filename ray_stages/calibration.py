@@ -42,7 +42,7 @@ class Calibration:
         """No further than to the stage of `network`, since large checkpoints take minutes."""
         if network == "text_encoder":
             self._encode()
-        elif network == "unet":
+        elif network in ("unet", "unet_shallow"):
             self._denoise()
         elif network == "vae_decoder":
             self._decode()
@@ -58,7 +58,8 @@ class Calibration:
         """The latents of each prompt: float32 [1, channels, h, w]."""
         card = self.checkpoint.card
         guidance = Guidance(card.guidance_scale)
-        denoiser = Denoiser(self.checkpoint, self._recording)
+        deep_every = self.checkpoint.settings.unet_deep_every
+        denoiser = Denoiser(self.checkpoint, self._recording, deep_every)
         latents = []
         for seed, embeds in enumerate(self._encode()):
             rows = embeds["prompt_embeds"], embeds["negative_prompt_embeds"]

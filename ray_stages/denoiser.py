@@ -15,12 +15,13 @@ import torch
 
 from ray_stages import guidance, image_to_image, networks, schedulers
 from ray_stages.checkpoint import Checkpoint
+from ray_stages.deep_cache import DeepCache, split
 from ray_stages.errors import InvalidRequest
 from ray_stages.estimate import Mixture
 from ray_stages.fields import Array
 from ray_stages.request import DenoiseRequest, Guidance
 from ray_stages.runtimes import eager
-from ray_stages.runtimes.network import Opener
+from ray_stages.runtimes.network import Opener, Tensors
 
 
 @dataclass
@@ -28,7 +29,8 @@ class Denoising:
     """One picture in the making.
 
     latents: [1, channels, h, w]; embeds: [rows, tokens, dim], the unconditional row first;
-    preview: the latest estimate of the final latents; dumped: latents after every so many steps.
+    preview: the latest estimate of the final latents; dumped: latents after every so many steps;
+    deep: features of the UNet, see `deep_cache`.
     """
 
     latents: torch.Tensor
@@ -43,6 +45,7 @@ class Denoising:
     step: int = 0
     preview: torch.Tensor | None = None
     dumped: list[Array] = field(default_factory=list)
+    deep: torch.Tensor | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -65,12 +68,21 @@ class Denoising:
 
 
 class Denoiser:
-    """Opens its UNet with `open_network`; keeps nothing of the module itself."""
+    """Opens its UNet with `open_network`; keeps nothing of the module itself.
 
-    def __init__(self, checkpoint: Checkpoint, open_network: Opener = eager.as_loaded) -> None:
-        unet = checkpoint.unet()
-        self.config = unet.config
-        self.runtime = open_network(networks.unet(unet, checkpoint.card))
+    deep_every: every so many steps of a picture compute the whole UNet, see `deep_cache`.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        open_network: Opener = eager.as_loaded,
+        deep_every: int = 1,
+    ) -> None:
+        unet, card = checkpoint.unet(), checkpoint.card
+        self.config, self.time_proj = unet.config, unet.time_proj
+        self.cache = DeepCache(unet, card, open_network, deep_every) if deep_every > 1 else None
+        self.runtime = self.cache.whole if self.cache else open_network(networks.unet(unet, card))
         self.scheduler_config = checkpoint.scheduler_config
         self.factor = checkpoint.card.vae_scale_factor
         self.scaling_factor = checkpoint.card.scaling_factor
@@ -98,28 +110,44 @@ class Denoiser:
 
     @torch.inference_mode()
     def compute(self, rows: int, height: int, width: int) -> None:
-        """One UNet call on nothing, to warm up and to measure; sizes in pixels."""
-        h, w = height // self.factor, width // self.factor
-        dim = self.config.time_cond_proj_dim
-        inputs = [
-            torch.zeros(rows, self.config.in_channels, h, w).to(self.device, self.dtype),
-            torch.zeros(rows, device=self.device),
-            torch.zeros(rows, networks.TOKENS, self.config.cross_attention_dim).to(
-                self.device, self.dtype
-            ),
-        ]
-        if dim:
-            inputs.append(torch.zeros(rows, dim).to(self.device, self.dtype))
-        self.runtime(*inputs)
+        """Each UNet call once, on nothing, to measure; sizes in pixels."""
+        inputs = self._blank(rows, height, width)
+        _, *deep = self.runtime(*inputs)
+        if self.cache:
+            self.cache.shallow(*deep, *inputs)
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
     @torch.inference_mode()
+    def prepare(self, rows: int, height: int, width: int) -> None:
+        """Makes such calls faster where the runtime can; see `Runtime.prepare`."""
+        inputs = self._blank(rows, height, width)
+        self.runtime.prepare(*inputs)
+        if self.cache:
+            _, *deep = self.runtime(*inputs)
+            self.cache.shallow.prepare(*deep, *inputs)
+
+    @torch.inference_mode()
     def predict(self, batch: Sequence[Denoising]) -> list[torch.Tensor]:
-        """One UNet call for all rows of the batch.
+        """One UNet call for all rows of the batch; at most two where deep features are reused.
 
         Returns for each picture its rows: [rows, channels, h, w].
         """
+        if self.cache:
+            return self.cache.predict(batch, self._inputs)
+        (predictions,) = self.runtime(*self._inputs(batch))
+        return split(predictions, batch)
+
+    def _blank(self, rows: int, height: int, width: int) -> Tensors:
+        h, w = height // self.factor, width // self.factor
+        dims = [(self.config.in_channels, h, w), (networks.TOKENS, self.config.cross_attention_dim)]
+        if self.config.time_cond_proj_dim:
+            dims.append((self.config.time_cond_proj_dim,))
+        sample, *rest = (torch.zeros(rows, *d).to(self.device, self.dtype) for d in dims)
+        return sample, self.time_proj(torch.zeros(rows, device=self.device)), *rest
+
+    def _inputs(self, batch: Sequence[Denoising]) -> Tensors:
+        """The UNet's, for the next step of each picture."""
         samples, times = [], []
         for picture in batch:
             t = picture.timesteps[picture.step]
@@ -127,13 +155,12 @@ class Denoiser:
             samples.append(sample.expand(picture.rows, -1, -1, -1))
             times.append(t.float().expand(picture.rows))
         conditions = [p.timestep_cond for p in batch if p.timestep_cond is not None]
-        (predictions,) = self.runtime(
+        return (
             torch.cat(samples),
-            torch.cat(times).to(self.device),
+            self.time_proj(torch.cat(times).to(self.device)),
             torch.cat([p.embeds[-p.rows :] for p in batch]),
             *([torch.cat(conditions)] if conditions else []),
         )
-        return list(torch.split(predictions, [picture.rows for picture in batch]))
 
     @torch.inference_mode()
     def advance(self, picture: Denoising, prediction: torch.Tensor) -> None:

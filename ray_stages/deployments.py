@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from ray_stages.latents_dump import LatentsDump
 
 MAX_BATCH = 32
-PREPARE_SECONDS = 3.0
+PREPARE_SECONDS = 5.0
+DECODED_TOGETHER = (1, 2, 3, 4)  # most often
 READERS = 4  # each may hold a decoded picture of MAX_IMAGE_PIXELS several times
 
 
@@ -78,7 +79,10 @@ class Denoising(Stage):
         from ray_stages.engine import Engine
 
         super().__init__(settings)
-        denoiser = self.set_up(lambda: Denoiser(self.checkpoint, self.open_network), self._warm_up)
+        denoiser = self.set_up(
+            lambda: Denoiser(self.checkpoint, self.open_network, settings.unet_deep_every),
+            self._warm_up,
+        )
         rows = self.torch.submit(lambda: self._row_limit(denoiser)).result()
         self.torch.submit(lambda: self._prepare(denoiser, rows)).result()
         limits = rows, settings.unet_max_queue, settings.aging_seconds
@@ -108,12 +112,12 @@ class Denoising(Stage):
         return limit
 
     def _prepare(self, denoiser: Denoiser, max_rows: int) -> None:
-        """All batches of the usual size once: some runtimes make kernels for each row count."""
+        """All batches of the usual size, those of guided pictures alone first."""
         card, end = self.card(), time.monotonic() + PREPARE_SECONDS
-        for rows in range(1, max_rows + 1):
+        for rows in (*range(2, max_rows + 1, 2), *range(1, max_rows + 1, 2)):
             if time.monotonic() > end:
                 break
-            denoiser.compute(rows, card.height, card.width)
+            denoiser.prepare(rows, card.height, card.width)
 
     def _latents_dump(self) -> LatentsDump | None:
         if not self.settings.latents_dir:
@@ -186,8 +190,8 @@ class Decoding(Stage):
     def _warm_up(self, decoder: ImageDecoder) -> None:
         card = self.card()
         height, width = card.height // card.vae_scale_factor, card.width // card.vae_scale_factor
-        latents = np.zeros((1, card.latent_channels, height, width), np.float32)
-        decoder.decode([DecodeRequest(latents, [{}])])
+        for pictures in DECODED_TOGETHER:
+            decoder.prepare(pictures, height, width)
 
     async def __call__(self, ticket: Ticket, request: DecodeRequest) -> StageResult:
         arrived = time.monotonic()

@@ -23,6 +23,7 @@ class ImageDecoder:
     def __init__(self, checkpoint: Checkpoint, open_network: Opener = eager.as_loaded) -> None:
         self.runtime = open_network(networks.vae_decoder(checkpoint.vae(), checkpoint.card))
         self.scaling_factor = checkpoint.card.scaling_factor
+        self.channels = checkpoint.card.latent_channels
         self.name = checkpoint.name
         self.device, self.dtype = checkpoint.device, checkpoint.dtype
 
@@ -41,6 +42,12 @@ class ImageDecoder:
                 for parameters in requests[i].parameters:
                     files[i].append(encode_png(next(pixels), parameters, self.name))
         return files
+
+    @torch.inference_mode()
+    def prepare(self, pictures: int, height: int, width: int) -> None:
+        """For so many of this size at once; see `Runtime.prepare`. Sizes in latents."""
+        shape = (pictures, self.channels, height, width)
+        self.runtime.prepare(torch.zeros(shape).to(self.device, self.dtype))
 
     @torch.inference_mode()
     def _pixels(self, latents: Array) -> Array:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 
+from ray_stages import unet_levels
+from ray_stages.checkpoint import Checkpoint
 from ray_stages.model_card import ModelCard
 from ray_stages.runtimes.network import Input, Network, Tensors
 
@@ -32,20 +35,24 @@ def text_encoder(model: Any, tokenizer: Any) -> Network:
     return Network("text_encoder", _TextEncoder(model), tuple(inputs), ("last_hidden_state",))
 
 
-def unet(model: Any, card: ModelCard) -> Network:
-    """sample [rows, channels, h, w], timesteps float32 [rows], prompt_embeds [rows, tokens, dim],
-    and timestep_cond [rows, dim] where the model takes guidance as an input.
+def unet(model: Any, card: ModelCard, *, with_deep: bool = False) -> Network:
+    """sample [rows, channels, h, w], time_embeds float32 [rows, dim], prompt_embeds [rows, tokens,
+    dim], and timestep_cond [rows, dim] where the model takes guidance as an input.
 
-    Gives the prediction, like sample.
+    time_embeds are the sinusoids that `model.time_proj` makes of timesteps. No runtime is left to
+    make them: bfloat16 takes a time of 999 for 1000.
+
+    Gives the prediction, like sample, and with_deep the features for `unet_shallow`.
     """
 
-    def timesteps(shape: Sequence[int]) -> torch.Tensor:
-        return torch.linspace(999, 1, shape[0])
+    def times(shape: Sequence[int]) -> torch.Tensor:
+        embeds: torch.Tensor = model.time_proj(torch.linspace(999, 1, shape[0]))
+        return embeds
 
     config = model.config
     inputs = [
         Input("sample", ("rows", config.in_channels, "height", "width")),
-        Input("timesteps", ("rows",), timesteps, exact=True),
+        Input("time_embeds", ("rows", config.block_out_channels[0]), times),
         Input("prompt_embeds", ("rows", "tokens", config.cross_attention_dim)),
     ]
     if config.time_cond_proj_dim:
@@ -53,7 +60,17 @@ def unet(model: Any, card: ModelCard) -> Network:
     sizes = {**_latents(card), "tokens": TOKENS}
     # An odd size makes a UNet say what size it wants on the way up, which suits even ones too.
     odd = {"height": sizes["height"] + 1, "width": sizes["width"] + 3}
-    return Network("unet", _UNet(model), tuple(inputs), ("prediction",), sizes, odd)
+    module = unet_levels.Whole(model) if with_deep else _UNet(model)
+    outputs = ("prediction", "deep") if with_deep else ("prediction",)
+    return Network("unet", module, tuple(inputs), outputs, sizes, odd)
+
+
+def unet_shallow(model: Any, card: ModelCard) -> Network:
+    """deep [rows, dim, h, w], from a step before, and what `unet` takes. Gives the prediction."""
+    whole = unet(model, card)
+    deep = Input("deep", ("rows", model.config.block_out_channels[1], "height", "width"))
+    inputs = (deep, *whole.inputs)
+    return replace(whole, name="unet_shallow", module=unet_levels.Shallow(model), inputs=inputs)
 
 
 def vae_decoder(vae: Any, card: ModelCard) -> Network:
@@ -70,6 +87,15 @@ def vae_encoder(vae: Any, card: ModelCard) -> Network:
     odd = {name: size + card.vae_scale_factor for name, size in sizes.items()}
     inputs = (Input("pixels", ("rows", 3, "height", "width")),)
     return Network("vae_encoder", _Encoder(vae), inputs, ("moments",), sizes, odd)
+
+
+# By the names of the stages.
+NETWORKS: dict[str, Callable[[Checkpoint], Network]] = {
+    "text_encoder": lambda c: text_encoder(c.text_encoder(), c.tokenizer()),
+    "unet": lambda c: unet(c.unet(), c.card),
+    "vae_decoder": lambda c: vae_decoder(c.vae(), c.card),
+    "vae_encoder": lambda c: vae_encoder(c.vae(), c.card),
+}
 
 
 def _latents(card: ModelCard) -> dict[str, int]:
@@ -89,22 +115,30 @@ class _TextEncoder(_Part):
 
 
 class _UNet(_Part):
+    def __init__(self, model: Any) -> None:
+        super().__init__(model)
+        model.get_time_embed = _given
+
     def forward(
         self,
         sample: torch.Tensor,
-        timesteps: torch.Tensor,
+        time_embeds: torch.Tensor,
         prompt_embeds: torch.Tensor,
         timestep_cond: torch.Tensor | None = None,
     ) -> Tensors:
         return tuple(
             self.model(
                 sample,
-                timesteps,
+                time_embeds,
                 encoder_hidden_states=prompt_embeds,
                 timestep_cond=timestep_cond,
                 return_dict=False,
             )
         )
+
+
+def _given(sample: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+    return timestep.to(sample.dtype)
 
 
 class _Decoder(_Part):

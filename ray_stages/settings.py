@@ -19,7 +19,7 @@ CHOICES = {
 }
 AT_LEAST_1 = (
     *("max_in_flight", "max_prompts", "max_steps", "max_seconds", "attempts"),
-    *("max_image_bytes", "max_image_pixels"),
+    *("max_image_bytes", "max_image_pixels", "unet_deep_every"),
 )
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -48,10 +48,9 @@ class StageResources:
 class Settings:
     """Each field is set by the environment variable of its name in capitals.
 
-    A port 0 means any free one; threads 0 means an even share of the cores, for
-    the UNet, and of half of them for the other stages; a number of steps, a
-    guidance or a size of 0 or less means the model's own; rows 0 are
-    what a measurement at warm-up finds best.
+    A port 0 means any free one; threads 0 means an even share of the cores for
+    each replica of a stage; a number of steps, a guidance or a size of 0 or less
+    means the model's own; rows 0 are what a measurement at warm-up finds best.
     """
 
     model: str = str(ROOT / "models" / "miniature-sd")
@@ -101,6 +100,7 @@ class Settings:
     unet_runtime: str = "auto"
     unet_max_rows: int = 0
     unet_max_queue: int = 256
+    unet_deep_every: int = 1
     aging_seconds: float = 10.0
     vae_decoder_replicas: int = 1
     vae_decoder_cpus: float = 0.5
@@ -164,11 +164,10 @@ class Settings:
     def resources(self, stage: str) -> StageResources:
         replicas: int = getattr(self, f"{stage}_replicas")
         threads: int = getattr(self, f"{stage}_threads")
-        share = 1 if stage == "unet" else 2  # the light stages leave the UNet its cores
         return StageResources(
             replicas=replicas,
             cpus=getattr(self, f"{stage}_cpus"),
             gpus=getattr(self, f"{stage}_gpus"),
-            threads=threads or max(1, (os.cpu_count() or 1) // (share * replicas)),
+            threads=threads or max(1, (os.cpu_count() or 1) // replicas),
             runtime=getattr(self, f"{stage}_runtime"),
         )

@@ -28,10 +28,10 @@ FAMILY_WISHES: dict[str, dict[str, Any]] = {
 class Relay:
     """The three stages in one process, as the deployments call them."""
 
-    def __init__(self, checkpoint: Checkpoint, max_rows: int = 32) -> None:
+    def __init__(self, checkpoint: Checkpoint, max_rows: int = 32, deep_every: int = 1) -> None:
         self.card = checkpoint.card
         self.encoder = TextEncoder(checkpoint)
-        self.engine = Engine(Denoiser(checkpoint), max_rows)
+        self.engine = Engine(Denoiser(checkpoint, deep_every=deep_every), max_rows)
         self.decoder = ImageDecoder(checkpoint)
 
     def requests(self, wishes: list[dict[str, Any]]) -> list[DenoiseRequest]:

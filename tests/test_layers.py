@@ -9,7 +9,7 @@ import pytest
 
 STAGES = (
     "checkpoint text_encoder denoiser engine step_scheduler guidance image_codec request "
-    "image_encoder image_file image_to_image init_image"
+    "image_encoder image_file image_to_image init_image deep_cache"
 )
 
 

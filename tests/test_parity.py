@@ -96,6 +96,7 @@ WISHES = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.parametrize("deep_every", [1, 3])
 @settings(
     max_examples=15,
     deadline=None,
@@ -103,9 +104,9 @@ WISHES = st.fixed_dictionaries(
 )
 @given(wishes=st.lists(WISHES, min_size=2, max_size=6))
 def test_a_picture_does_not_depend_on_its_company(
-    wishes: list[dict[str, Any]], load: Callable[[str], Checkpoint]
+    wishes: list[dict[str, Any]], deep_every: int, load: Callable[[str], Checkpoint]
 ) -> None:
-    relay = Relay(load("sd15"), max_rows=6)
+    relay = Relay(load("sd15"), max_rows=6, deep_every=deep_every)
     together = relay.draw(wishes)
     for wish, picture in zip(wishes, together, strict=True):
         assert difference(relay.draw([wish])[0], picture) <= TOLERANCE

@@ -11,6 +11,7 @@ import torch
 from ray_stages import networks
 from ray_stages.calibration import Calibration
 from ray_stages.checkpoint import Checkpoint
+from ray_stages.runtimes import open_vino
 from ray_stages.runtimes.catalog import KINDS
 from ray_stages.runtimes.exports import Exports
 from ray_stages.runtimes.network import Network
@@ -19,10 +20,9 @@ from ray_stages.runtimes.place import Place
 from ray_stages.settings import Settings
 
 NETWORKS: dict[str, Callable[[Checkpoint], Network]] = {
-    "text_encoder": lambda c: networks.text_encoder(c.text_encoder(), c.tokenizer()),
-    "unet": lambda c: networks.unet(c.unet(), c.card),
-    "vae_decoder": lambda c: networks.vae_decoder(c.vae(), c.card),
-    "vae_encoder": lambda c: networks.vae_encoder(c.vae(), c.card),
+    **networks.NETWORKS,
+    "unet_with_deep": lambda c: networks.unet(c.unet(), c.card, with_deep=True),
+    "unet_shallow": lambda c: networks.unet_shallow(c.unet(), c.card),
 }
 CPU = torch.device("cpu")
 
@@ -49,12 +49,40 @@ def test_a_runtime_says_what_pytorch_says(
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_int8_is_made_from_what_the_checkpoint_draws(name: str, tmp_path: Path) -> None:
-    checkpoint = Checkpoint(Settings(device="cpu"))
+    checkpoint = Checkpoint(Settings(device="cpu", unet_deep_every=2))
     network = NETWORKS[name](checkpoint)
     runtime = KINDS["openvino"].open_network(network, "int8", place_for(checkpoint, tmp_path))
     assert 0 < Parity(network).error(runtime) <= LIMITS["int8"]
     plain, quantized = sorted(Exports(tmp_path, network).folder.glob("openvino-*/network.bin"))
     assert quantized.stat().st_size < 0.6 * plain.stat().st_size
+
+
+@pytest.mark.parametrize("kind", ["torch", "openvino"])
+def test_what_is_prepared_is_still_right(
+    kind: str, load: Callable[[str], Checkpoint], tmp_path: Path
+) -> None:
+    checkpoint = load("sd15")
+    network = NETWORKS["unet"](checkpoint)
+    parity = Parity(network)
+    place = place_for(checkpoint, tmp_path)
+    runtime = KINDS[kind].open_network(network, "float32", place)
+    runtime.prepare(*network.example(3))
+    runtime.prepare(*network.example(3))
+    assert parity.error(runtime) <= LIMITS["float32"]
+    if kind == "openvino":
+        graphs = runtime.compute.__self__  # type: ignore[attr-defined]
+        assert len(graphs.one_shape) == 1
+
+
+def test_large_weights_are_not_held_twice(
+    load: Callable[[str], Checkpoint], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(open_vino, "SMALL_BYTES", 1000)
+    checkpoint = load("sd15")
+    network = NETWORKS["vae_decoder"](checkpoint)
+    runtime = open_vino.open_network(network, "float32", place_for(checkpoint, tmp_path))
+    runtime.prepare(*network.example(1))
+    assert runtime.compute.__self__.one_shape == {}  # type: ignore[attr-defined]
 
 
 @pytest.mark.skipif(not KINDS["torch-compile"].precisions(CPU), reason="no C++ compiler")

@@ -34,6 +34,7 @@ def test_an_empty_variable_is_not_set(model: str) -> None:
         ("PRECISION", "int4", "PRECISION=int4 is not one of auto, float32, float16, bfloat16"),
         ("UNET_RUNTIME", "tvm", "UNET_RUNTIME=tvm is not one of auto, torch, torch-compile"),
         ("UNET_REPLICAS", "0", "UNET_REPLICAS=0 is not at least 1"),
+        ("UNET_DEEP_EVERY", "0", "UNET_DEEP_EVERY=0 is not at least 1"),
         ("VAE_ENCODER_REPLICAS", "0", "VAE_ENCODER_REPLICAS=0 is not at least 1"),
         ("MAX_IMAGE_PIXELS", "0", "MAX_IMAGE_PIXELS=0 is not at least 1"),
         ("MODEL", "/nowhere", "MODEL=/nowhere is not a checkpoint's directory or a"),
@@ -65,7 +66,7 @@ def test_replicas_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings(unet_replicas=3, vae_decoder_threads=5)
     assert settings.resources("unet").threads == 2
     assert settings.resources("vae_decoder").threads == 5
-    assert settings.resources("text_encoder").threads == 4
+    assert settings.resources("text_encoder").threads == 8
 
 
 def test_settings_do_not_change() -> None:

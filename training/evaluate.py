@@ -10,7 +10,7 @@ import argparse
 import json
 import random
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -105,14 +105,18 @@ def measure(
 ) -> Figures:
     start = time.monotonic()
     images = paint(pipeline, [text for _, text in cases], settings)
-    seconds = time.monotonic() - start
+    return replace(judged(cases, images), seconds=time.monotonic() - start)
+
+
+def judged(cases: list[tuple[Scene, str]], images: list[Image.Image]) -> Figures:
+    """One picture a case."""
     verdicts = [
         (len(scene.objects), judge(scene, look(image)))
         for (scene, _), image in zip(cases, images, strict=True)
     ]
     single = [verdict for count, verdict in verdicts if count == 1]
     pair = [verdict for count, verdict in verdicts if count == 2]
-    return Figures(_shares(single), _shares(pair), len(cases), seconds)
+    return Figures(_shares(single), _shares(pair), len(cases))
 
 
 def search(pipeline: StableDiffusionPipeline, cases: list[tuple[Scene, str]]) -> Settings:

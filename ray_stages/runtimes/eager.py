@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 
-from ray_stages.runtimes.network import Network, Runtime, Tensors
+from ray_stages.runtimes.network import Network, Runtime, Tensors, cast
 from ray_stages.runtimes.place import DTYPES, Place, processor
 
 NAME = "torch"
@@ -43,7 +43,7 @@ def in_precision(
 
     @torch.inference_mode()
     def call(*inputs: torch.Tensor) -> Tensors:
-        outputs = compute(*network.cast(inputs, inside))
+        outputs = compute(*cast(inputs, inside))
         return tuple(output.to(outside) for output in outputs)
 
     return call

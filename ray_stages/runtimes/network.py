@@ -15,15 +15,11 @@ Tensors = tuple[torch.Tensor, ...]
 @dataclass(frozen=True)
 class Input:
     """dims: a name where it may differ from call to call; values: makes some that the network could
-    get, of a shape; exact: never in half precision, such as a time step."""
+    get, of a shape."""
 
     name: str
     dims: tuple[int | str, ...]
     values: Callable[[Sequence[int]], torch.Tensor] = torch.randn
-    exact: bool = False
-
-    def cast(self, tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-        return tensor.to(dtype) if tensor.is_floating_point() and not self.exact else tensor
 
 
 @dataclass(frozen=True)
@@ -55,32 +51,44 @@ class Network:
                 one.values([sizes[dim] if isinstance(dim, str) else dim for dim in one.dims])
                 for one in self.inputs
             ]
-        return self.cast([tensor.to(self.device) for tensor in made], self.dtype)
-
-    def cast(self, tensors: Sequence[torch.Tensor], dtype: torch.dtype) -> Tensors:
-        pairs = zip(self.inputs, tensors, strict=True)
-        return tuple(one.cast(tensor, dtype) for one, tensor in pairs)
+        return cast([tensor.to(self.device) for tensor in made], self.dtype)
 
     @cached_property
     def digest(self) -> str:
-        """Of its weights and its structure."""
-        content = hashlib.sha256(repr(self.module).encode())
+        """Of its weights, its structure and what it takes and gives."""
+        signature = [(one.name, one.dims) for one in self.inputs], self.outputs
+        content = hashlib.sha256(f"{self.module} {signature}".encode())
         for name, tensor in self.module.state_dict().items():
             content.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
             content.update(tensor.cpu().flatten().view(torch.uint8).numpy())
         return content.hexdigest()[:16]
 
 
+def cast(tensors: Sequence[torch.Tensor], dtype: torch.dtype) -> Tensors:
+    """What is a number of tokens stays one."""
+    return tuple(one.to(dtype) if one.is_floating_point() else one for one in tensors)
+
+
 @dataclass(frozen=True)
 class Runtime:
-    """Computes a network: its inputs in, its outputs out, for any rows and sizes."""
+    """Computes a network: its inputs in, its outputs out, for any rows and sizes.
+
+    specialize: makes calls with inputs of these shapes faster, where a runtime can do that.
+    """
 
     name: str
     precision: str
     compute: Callable[..., Tensors]
+    specialize: Callable[..., None] | None = None
 
     def __call__(self, *inputs: torch.Tensor) -> Tensors:
         return self.compute(*inputs)
+
+    def prepare(self, *inputs: torch.Tensor) -> None:
+        """May take a second: not for when somebody waits."""
+        if self.specialize:
+            self.specialize(*inputs)
+        self.compute(*inputs)
 
     def __str__(self) -> str:
         return f"{self.name}/{self.precision}"

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ray_stages.runtimes.exports import Exports
-from ray_stages.runtimes.network import Network, Runtime, Tensors
+from ray_stages.runtimes.network import Network, Runtime, Tensors, cast
 from ray_stages.runtimes.place import Place
 
 NAME = "onnxruntime"
@@ -44,10 +44,10 @@ def open_network(network: Network, precision: str, place: Place) -> Runtime:
 def _computing(session: Any, network: Network) -> Callable[..., Tensors]:
     """By way of the host: next to a UNet, copying latents there and back is nothing."""
     names = [one.name for one in network.inputs]
-    device = network.device
+    device, dtype = network.device, network.dtype
 
     def compute(*inputs: torch.Tensor) -> Tensors:
-        arrays = [tensor.contiguous().cpu().numpy() for tensor in inputs]
+        arrays = [one.contiguous().cpu().numpy() for one in cast(inputs, dtype)]
         outputs: list[Any] = session.run(None, dict(zip(names, arrays, strict=True)))
         return tuple(torch.from_numpy(np.asarray(output)).to(device) for output in outputs)
 

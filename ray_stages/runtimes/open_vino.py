@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -21,6 +21,7 @@ from ray_stages.runtimes.place import Place
 NAME = "openvino"
 NEEDS = ("openvino",)
 FILE = "network.xml"  # and the weights beside it
+SMALL_BYTES = 100_000_000
 # Where pictures begin and end, and what says how noisy they are: small, and all else hangs on it.
 NOT_IN_INT8 = [".*conv_in.*", ".*conv_out.*", ".*time_emb.*", ".*time_proj.*"]
 
@@ -34,15 +35,45 @@ def precisions(device: torch.device) -> tuple[str, ...]:
 
 
 def open_network(network: Network, precision: str, place: Place) -> Runtime:
-    core = _openvino().Core()
     options = {
         "INFERENCE_PRECISION_HINT": "f32" if precision == "float32" else "bf16",
         "INFERENCE_NUM_THREADS": place.threads,
         "NUM_STREAMS": 1,
         "ENABLE_CPU_PINNING": False,  # the replicas of all stages would sit on the same cores
     }
-    compiled = core.compile_model(_graph(network, precision, place), "CPU", options)
-    return Runtime(NAME, precision, _computing(compiled))
+    graphs = Graphs(_graph(network, precision, place), options)
+    return Runtime(NAME, precision, graphs.compute, graphs.specialize)
+
+
+class Graphs:
+    """One for any shape, and some for one shape each, which take a fifth less time (seen)."""
+
+    def __init__(self, file: Path, options: dict[str, Any]) -> None:
+        self.core, self.file, self.options = _openvino().Core(), file, options
+        self.any_shape = self._request(self.core.read_model(file))
+        self.one_shape: dict[tuple[torch.Size, ...], Any] = {}
+
+    def compute(self, *inputs: torch.Tensor) -> Tensors:
+        request = self.one_shape.get(_shapes(inputs), self.any_shape)
+        arrays = [tensor.contiguous().numpy() for tensor in inputs]
+        outputs = request.infer(arrays, share_inputs=True)  # copies what it gives
+        return tuple(torch.from_numpy(array) for array in outputs.values())
+
+    def specialize(self, *inputs: torch.Tensor) -> None:
+        """Each graph has weights of its own, so only where these are small."""
+        shapes = _shapes(inputs)
+        if shapes in self.one_shape or self.file.with_suffix(".bin").stat().st_size > SMALL_BYTES:
+            return
+        model = self.core.read_model(self.file)
+        model.reshape(dict(zip(model.inputs, map(list, shapes), strict=True)))
+        self.one_shape[shapes] = self._request(model)
+
+    def _request(self, model: Any) -> Any:
+        return self.core.compile_model(model, "CPU", self.options).create_infer_request()
+
+
+def _shapes(tensors: Sequence[torch.Tensor]) -> tuple[torch.Size, ...]:
+    return tuple(tensor.shape for tensor in tensors)
 
 
 def _graph(network: Network, precision: str, place: Place) -> Path:
@@ -70,17 +101,6 @@ def _quantize(graph: Path, inputs: list[Tensors], folder: Path) -> None:
         ignored_scope=nncf.IgnoredScope(patterns=NOT_IN_INT8, validate=False),
     )
     ov.save_model(quantized, folder / FILE, compress_to_fp16=False)
-
-
-def _computing(compiled: Any) -> Callable[..., Tensors]:
-    request = compiled.create_infer_request()
-
-    def compute(*inputs: torch.Tensor) -> Tensors:
-        arrays = [tensor.contiguous().numpy() for tensor in inputs]
-        outputs = request.infer(arrays, share_inputs=True)  # copies what it gives
-        return tuple(torch.from_numpy(array) for array in outputs.values())
-
-    return compute
 
 
 def _export(network: Network, folder: Path) -> None:

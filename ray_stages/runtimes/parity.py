@@ -10,7 +10,7 @@ import torch
 from ray_stages.runtimes.network import Network, Runtime, Tensors
 
 # Of an output's own size. What they mean in pixels: docs/runtimes.md.
-LIMITS = {"float32": 1e-3, "float16": 5e-2, "bfloat16": 5e-2, "int8": 5e-1}
+LIMITS = {"float32": 1e-3, "float16": 3e-2, "bfloat16": 3e-2, "int8": 5e-1}
 
 
 class Parity:

@@ -1,0 +1,93 @@
+"""What is measured of whom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+
+from ray_stages.runtimes.catalog import KINDS
+from ray_stages.settings import STAGES, Settings
+
+COMPILED = "torch-compile"
+REFERENCE = "torch/float32"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    stage: str
+    runtime: str
+    precision: str
+
+    @property
+    def label(self) -> str:
+        return f"{self.runtime}/{self.precision}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """only: candidates by their labels, none means all there are; rounds: of calls with each of
+    `rows`; prompts: for the evaluation, of which `compared` are looked at pixel by pixel;
+    seconds: of one load on replicas; calls: of a random sequence.
+    """
+
+    stages: tuple[str, ...] = STAGES
+    only: tuple[str, ...] = ()
+    rows: tuple[int, ...] = (2, 8, 32)
+    rounds: int = 5
+    prompts: int = 96
+    compared: int = 16
+    steps: int = 20
+    seconds: float = 2.0
+    replicas: tuple[int, ...] = (1, 2, 4)
+    calls: int = 24
+    limit: float = 240.0
+    compiled: bool = False
+
+    def candidates(self, stage: str) -> Iterator[Candidate]:
+        """Eager float32, the reference, first; of what is compiled only the UNet in float32, and
+        that when asked for, since it takes minutes."""
+        for name, kind in KINDS.items():
+            if not all(map(find_spec, kind.NEEDS)):
+                continue
+            for precision in kind.precisions(torch.device("cpu")):
+                candidate = Candidate(stage, name, precision)
+                worth = self.compiled and (stage, precision) == ("unet", "float32")
+                if (worth or name != COMPILED) and (not self.only or candidate.label in self.only):
+                    yield candidate
+
+
+QUICK = Plan(
+    stages=("text_encoder", "unet"),
+    only=(REFERENCE, "onnxruntime/float32", "openvino/float32", "openvino/bfloat16"),
+    rows=(2,),
+    rounds=1,
+    prompts=4,
+    compared=2,
+    steps=2,
+    seconds=0.2,
+    replicas=(1, 2),
+    calls=3,
+)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """folder: for exports, a fresh one; size: of a picture in pixels, 0 for the checkpoint's own;
+    draws: whether int8 is calibrated by drawing, which large checkpoints take long for."""
+
+    plan: Plan
+    settings: Settings
+    folder: Path
+    size: int = 0
+    draws: bool = True
+
+    @property
+    def threads(self) -> int:
+        return self.settings.resources("unet").threads
+
+    def cache(self, candidate: Candidate) -> Path:
+        return self.folder / f"{candidate.stage}-{candidate.runtime}-{candidate.precision}"
