@@ -107,6 +107,7 @@ class Jobs:
             await self._store.put(f"job:{job.id}:{index}", file, self._seconds)
         seeds = job.wish.seeds
         data = [{"seed": seed, "index": index} for index, seed in enumerate(seeds)]
+        progress = {"step": steps, "steps": steps} if steps else {}  # none are told of an edit
         await self.end(job, {"status": "completed", "step": steps, "steps": steps, "data": data})
 
     async def end(self, job: Job, how: dict[str, Any]) -> None:

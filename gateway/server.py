@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from gateway.app import create_app
 from gateway.settings import GatewaySettings
+from gateway.slow_heads import PunctualProtocol
 
 BACKLOG = 1024
 KEEP_ALIVE_SECONDS = 30
@@ -23,6 +24,7 @@ class Server(uvicorn.Server):
         certificate, key = settings.tls_certificate, settings.tls_key
         config = uvicorn.Config(
             app,
+            http=PunctualProtocol,
             log_config=None,
             access_log=False,
             server_header=False,
