@@ -7,7 +7,8 @@ import base64
 import io
 import json
 import threading
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,10 +47,15 @@ def drawing(wish: dict[str, Any], seed: int, fading: float = 0.0) -> bytes:
     if wish.get("size", "auto") != "auto":
         width, height = map(int, wish["size"].split("x"))
         image = image.resize((width, height))
-    info = PngInfo()
+    return png(image, wish, seed)
+
+
+def png(image: Image.Image, wish: dict[str, Any], seed: int) -> bytes:
+    """With its parameters, as the stages write them."""
     parameters = {key: str(value) for key, value in wish.items()} | {"seed": str(seed)}
     defaults = {"steps": "12", "guidance_scale": "3", "scheduler": "ddim"}
     text = parameters_text({**defaults, **parameters}, *image.size, "miniature-sd")
+    info = PngInfo()
     info.add_text("parameters", text)
     file = io.BytesIO()
     image.save(file, "png", pnginfo=info)
@@ -103,6 +109,7 @@ class StubGateway:
 
     def __init__(self) -> None:
         self.model: dict[str, Any] = {"id": "miniature-sd", "object": "model"}
+        self.paint: Callable[[dict[str, Any], int, float], bytes] = drawing
         self.steps = 6
         self.step_seconds = 0.02
         self.hold_at = 1
@@ -139,6 +146,8 @@ class StubGateway:
             target=self._server.run, args=([self._socket],), daemon=True
         )
         self._thread.start()
+        while not self._server.started:
+            time.sleep(TICK)
 
     def stop(self) -> None:
         self._server.force_exit = self._server.should_exit = True
@@ -213,12 +222,12 @@ class StubGateway:
             if job.status == "cancelled":
                 return
             job.step = step
-            job.preview = drawing(wish, first, 1 - step / self.steps)
+            job.preview = self.paint(wish, first, 1 - step / self.steps)
             job.version += 1
         if self.failure:
             job.status, job.error = "failed", self.failure
         else:
-            job.pictures = [(first + i, drawing(wish, first + i)) for i in range(wish["n"])]
+            job.pictures = [(first + i, self.paint(wish, first + i, 0.0)) for i in range(wish["n"])]
             job.status = "completed"
         job.version += 1
 

@@ -42,7 +42,7 @@ export class Easel {
       const image = source && (await base64(source));
       const { id } = await jobs.submit(wish, image, patience);
       sessionStorage.setItem(RUNNING, JSON.stringify({ id, wish }));
-      if (source) await store.keepSource(id, source);
+      if (source) await store.keepSource(id, source).catch(() => {}); // then a reload forgets it
       return id;
     });
   }
@@ -51,7 +51,7 @@ export class Easel {
   async resume() {
     const { id, wish } = JSON.parse(sessionStorage.getItem(RUNNING) ?? "{}");
     if (!id) return;
-    const source = (await store.sourceOf(id)) ?? null;
+    const source = (await store.sourceOf(id).catch(() => null)) ?? null;
     await this.#run(wish, source, async () => id);
   }
 
@@ -74,7 +74,7 @@ export class Easel {
       onWait: (failure, seconds) => this.stage.wait(failure, seconds),
     };
     this.onBusy(true);
-    this.stage.begin(wish);
+    this.stage.begin(wish, source);
     try {
       this.job = await begin(patience);
       const pictures = await this.#see(this.job, wish, source, patience);
@@ -84,7 +84,7 @@ export class Easel {
       if (signal.aborted || error === CANCELLED) this.stage.leave();
       else this.stage.fail(error, () => this.draw(wish, source));
     } finally {
-      if (this.job) store.forgetSource(this.job);
+      if (this.job) store.forgetSource(this.job).catch(() => {});
       sessionStorage.removeItem(RUNNING);
       this.job = this.running = null;
       this.onBusy(false);

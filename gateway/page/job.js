@@ -42,13 +42,17 @@ export const OVER = ["completed", "failed", "cancelled"];
  */
 export async function submit(wish, image, patience) {
   // The same key at each try: an answer that got lost does not make two drawings.
-  const headers = { "Idempotency-Key": crypto.randomUUID?.() ?? String(Math.random()) };
+  const headers = { "Idempotency-Key": uniqueKey() };
   const json = { ...wish, ...(image && { image }), previews: true };
   return patiently(patience, () => {
     const sent = call("v1/jobs", { method: "POST", json, headers });
     return unlessLeft(sent.then((answer) => answer.json()), patience.signal);
   });
 }
+
+/** crypto.randomUUID is not there over plain HTTP. */
+const uniqueKey = () =>
+  Array.from(crypto.getRandomValues(new Uint32Array(4)), (part) => part.toString(36)).join("-");
 
 /**
  * Not the request is broken off, whose job nobody could name any more, but its job is cancelled.

@@ -57,6 +57,12 @@ function take({ parameters, source }) {
   form.source.show(source);
 }
 
+/** @param {string} prompt */
+function suggest(prompt) {
+  form.write({ ...form.read(), prompt });
+  form.prompt.focus({ preventScroll: true });
+}
+
 function generate() {
   if (easel.isBusy) notify("One drawing at a time: the form is filled, generate when this one is done.");
   else form.element.requestSubmit();
@@ -121,7 +127,7 @@ try {
   const model = await theModel(patience);
   byId("model").textContent = model.id;
   form.suit(model);
-  if (model.isMiniature) offerExamples((prompt) => ((form.prompt.value = prompt), form.prompt.focus()));
+  if (model.isMiniature) offerExamples(suggest);
 } catch (error) {
   byId("model").textContent = told(error);
 }

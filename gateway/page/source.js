@@ -24,7 +24,8 @@ export class Source {
     });
     addEventListener("paste", ({ clipboardData }) => {
       const file = clipboardData?.files[0];
-      if (file) this.take(file);
+      const isText = clipboardData?.types.includes("text/plain"); // of which it may be a rendering
+      if (file && !isText) this.take(file);
     });
   }
 

@@ -32,11 +32,23 @@ export class Stage {
     byId("retry").addEventListener("click", () => this.again());
   }
 
-  /** @param {import("./job.js").Wish} wish */
-  begin({ n, size }) {
+  /**
+   * @param {import("./job.js").Wish} wish
+   * @param {Blob | null} source what it begins at, seen until there is a preview
+   */
+  begin({ n, size }, source) {
     const [width, height] = /^\d+x\d+$/.test(size) ? size.split("x").map(Number) : [1, 1];
     this.#lay(n, width / height);
-    this.previews = Array.from({ length: n }, () => /** @type {HTMLImageElement} */ (make("img", { alt: "" })));
+    const load = (/** @type {Event} */ { target }) => {
+      const { src, naturalWidth, naturalHeight } = /** @type {HTMLImageElement} */ (target);
+      this.#lay(n, naturalWidth / naturalHeight);
+      if (src.startsWith("blob:")) URL.revokeObjectURL(src);
+    };
+    this.previews = Array.from({ length: n }, () => {
+      const image = /** @type {HTMLImageElement} */ (make("img", { alt: "", load }));
+      if (source) image.src = URL.createObjectURL(source);
+      return image;
+    });
     this.tiles.replaceChildren(...this.previews.map((image) => make("div", { class: "tile" }, image)));
     this.bar.removeAttribute("value");
     this.#turn("busy", "Sending …");
@@ -99,11 +111,15 @@ export class Stage {
     return this.#turn("done");
   }
 
-  /** Shows what still is there of what it shows. @param {Kept[]} pictures all of the gallery */
-  prune(pictures) {
-    if (this.element.dataset.state !== "done") return;
-    const left = this.shown.filter((one) => pictures.includes(one));
-    if (left.length < this.shown.length || !left.length) this.show(left.length ? left : pictures.slice(0, 1));
+  /**
+   * Shows what is left of what it showed, else the newest.
+   * @param {Kept[]} gallery
+   */
+  prune(gallery) {
+    const left = this.shown.filter(({ id }) => gallery.some((one) => one.id === id));
+    const same = left.length > 0 && left.length === this.shown.length;
+    this.shown = left.length > 0 ? left : gallery.slice(0, 1);
+    if (!same && ["empty", "done"].includes(this.element.dataset.state ?? "")) this.show(this.shown);
   }
 
   /**
