@@ -47,7 +47,8 @@ help: ## show this
 
 ##
 ## A request:  PROMPT OUT SEED STEPS GUIDANCE NEGATIVE WIDTH HEIGHT SCHEDULER
-## The stack:  MODEL DEVICE HTTP_PORT GRPC_PORT METRICS_PORT, and the others of ray_stages/settings.py
+## The stack:  MODEL DEVICE HTTP_PORT GRPC_PORT METRICS_PORT GATEWAY_PORT, and the others of
+##             ray_stages/settings.py and gateway/settings.py
 ## Set-up:     PYTHON, an interpreter 3.10 to 3.12
 ##
 ## For example: make image PROMPT="a red circle on a white background" OUT=circle.png SEED=7

@@ -25,7 +25,7 @@ STREAM = "stable_diffusion_stream"
 TIMES = [f"{model}_ms" for model in MODELS]
 TRITON_MICROSECONDS = "nv_inference_request_duration_us"
 BRIDGE_SECONDS = "latent_relay_latency_seconds_sum"
-FREE_PORTS = {"HTTP_PORT": "0", "GRPC_PORT": "0", "METRICS_PORT": "0"}
+FREE_PORTS = dict.fromkeys(("HTTP_PORT", "GRPC_PORT", "METRICS_PORT", "GATEWAY_PORT"), "0")
 
 
 class Relay(ChildPeer):

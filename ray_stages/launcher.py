@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
@@ -24,6 +25,7 @@ from ray_stages.stack_file import RunningStack, StackFile
 
 READY = """\
 ready
+  open     {gateway}
   HTTP     http://{http}/v2/models/stable_diffusion
   gRPC     {grpc}
   metrics  http://{metrics}/metrics
@@ -33,14 +35,12 @@ Ctrl-C drains and stops it."""
 
 
 def serve(settings: Settings, console: Console) -> int:
-    stack = Stack(settings, console)
+    stack = Stack(settings, console, with_gateway=True)
     _on_signals(stack.stopped.set)
     try:
         stack.start()
         running = stack.running
-        ready = READY.format(
-            http=running.http, grpc=running.grpc, metrics=running.metrics, folder=stack.folder
-        )
+        ready = READY.format(folder=stack.folder, **asdict(running))
         console.print(ready, soft_wrap=True)
         stack.watch()
         console.print("draining: what was accepted is answered, new work is refused")

@@ -65,6 +65,7 @@ class Settings:
     http_port: int = 8000
     grpc_port: int = 8001
     metrics_port: int = 8002
+    gateway_port: int = 8080
     ray_address: str = ""
     cache_dir: str = str(Path("~/.cache/latent-relay").expanduser())
     run_dir: str = str(ROOT / ".run")
@@ -142,7 +143,7 @@ class Settings:
                 raise _refusal(name, getattr(self, name), f"one of {', '.join(choices)}")
         if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
             raise _refusal("device", self.device, "auto, cpu, cuda or cuda:N")
-        for name in ("http_port", "grpc_port", "metrics_port"):
+        for name in ("http_port", "grpc_port", "metrics_port", "gateway_port"):
             if not 0 <= getattr(self, name) <= 65535:
                 raise _refusal(name, getattr(self, name), "0 to 65535")
         for name in (*AT_LEAST_1, *(f"{stage}_replicas" for stage in STAGES)):

@@ -19,6 +19,7 @@ from typing import IO, Any
 from rich.console import Console
 
 from ray_stages.children import start_child, stop_child
+from ray_stages.gateway_process import GatewayProcess
 from ray_stages.ports import Ports
 from ray_stages.progress import latest
 from ray_stages.settings import ROOT, STAGES, Settings
@@ -34,7 +35,9 @@ class StackFailed(Exception):
 
 
 class Stack:
-    def __init__(self, settings: Settings, console: Console) -> None:
+    def __init__(
+        self, settings: Settings, console: Console, *, with_gateway: bool = False
+    ) -> None:
         self.settings = settings
         self.console = console
         self.stopped = threading.Event()
@@ -45,6 +48,9 @@ class Stack:
         self._triton = TritonServer(
             settings, self.ports, self.folder / "draining", self._log_of("triton")
         )
+        grpc = f"{settings.host}:{self.ports.grpc}"
+        log = self._log_of("gateway") if with_gateway else None
+        self._gateway = log and GatewayProcess(settings, grpc, log)
         self._ray: subprocess.Popen[str] | None = None
         self._ray_address = ""
         self._ray_folder = ""
@@ -54,10 +60,13 @@ class Stack:
 
     @property
     def running(self) -> RunningStack:
-        return RunningStack.of(self.settings, self.ports)
+        gateway = self._gateway.address if self._gateway else ""
+        return RunningStack.of(self.settings, self.ports, gateway)
 
     def start(self) -> None:
         begin = time.monotonic()
+        if self._gateway and not self._gateway.start():
+            raise StackFailed(f"the gateway does not start; {self.folder}/gateway.log says why")
         with self.console.status("starting Ray …") as status:
             self._start_ray(status.update)
             self.console.print(f"stages ready after {time.monotonic() - begin:.1f} s")
@@ -78,10 +87,16 @@ class Stack:
                 self._restart(fault, with_ray=True)
             elif fault := self._triton.fault():
                 self._restart(fault, with_ray=False)
+            if self._gateway and self._gateway.ended():
+                self.restarts += 1
+                self.console.print("the gateway has ended: bringing it back")
+                self._gateway.start()
 
     def stop(self) -> None:
-        """Triton first, so that what it accepted is answered by stages that still run."""
+        """From the front to the back: what was accepted is answered by what still runs."""
         self._file.remove()
+        if self._gateway:
+            self._gateway.stop()
         if self._triton.fault() is None:
             self._triton.drain()
         self._triton.stop(STOP_SECONDS)

@@ -23,15 +23,17 @@ class RunningStack:
     grpc: str
     metrics: str
     serves: list[str]
+    gateway: str = ""  # an address with http:// or https://, where there is one
 
     @classmethod
-    def of(cls, settings: Settings, ports: Ports) -> RunningStack:
+    def of(cls, settings: Settings, ports: Ports, gateway: str = "") -> RunningStack:
         return cls(
             pid=os.getpid(),
             http=f"{settings.host}:{ports.http}",
             grpc=f"{settings.host}:{ports.grpc}",
             metrics=f"{settings.host}:{ports.metrics}",
             serves=_serves(settings),
+            gateway=gateway,
         )
 
     def answers(self) -> bool:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from ray_stages.settings import Settings
 from relay_client import Client
 from tests import checkpoints
 from tests.fake_server import FakeTriton
+from tests.gateways import Front, opened
 
 torch.set_num_threads(2)
 
@@ -68,3 +70,23 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def drawing() -> Iterator[FakeTriton]:
+    """What stands behind a gateway."""
+    fake = FakeTriton("grpc")
+    yield fake
+    fake.stop()
+
+
+@pytest.fixture
+def open_front(drawing: FakeTriton, tmp_path: Path) -> Iterator[Callable[..., Front]]:
+    """Opens gateways with settings of their own, and one store."""
+    with ExitStack() as stack:
+        yield lambda **settings: stack.enter_context(opened(drawing, tmp_path, **settings))
+
+
+@pytest.fixture
+def front(open_front: Callable[..., Front]) -> Front:
+    return open_front()

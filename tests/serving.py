@@ -73,6 +73,10 @@ class Stack:
     def grpc(self) -> str:
         return str(self.addresses["grpc"])
 
+    @property
+    def gateway(self) -> str:
+        return str(self.addresses["gateway"])
+
     def log(self, part: str) -> str:
         return (ROOT / ".run" / str(self.process.pid) / f"{part}.log").read_text(errors="replace")
 
@@ -126,7 +130,7 @@ def from_picture(**options: Any) -> dict[str, Any]:
 
 
 def start_stack(output: Path, **environment: str) -> Stack:
-    ports = {"HTTP_PORT": "0", "GRPC_PORT": "0", "METRICS_PORT": "0"}
+    ports = dict.fromkeys(("HTTP_PORT", "GRPC_PORT", "METRICS_PORT", "GATEWAY_PORT"), "0")
     command = [sys.executable, "-m", "ray_stages", "serve"]
     with output.open("wb") as log:
         process = subprocess.Popen(

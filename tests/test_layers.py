@@ -37,6 +37,7 @@ def test_stages_know_neither_ray_nor_triton() -> None:
         ("import ray_stages.serve_app", {"torch", "diffusers", "transformers"}),
         ("import ray_stages.launcher", {"torch", "ray"}),
         ("import client", {"torch", "ray", "ray_stages"}),
+        ("import gateway.server", {"torch", "diffusers", "ray", "ray_stages"}),
     ],
 )
 def test_what_need_not_be_loaded_is_not(statement: str, strangers: set[str]) -> None:

@@ -30,6 +30,8 @@ def run_snippet(stack: Stack, folder: Path, command: list[str], snippet: str) ->
     for name in THERE.split():
         (folder / name).symlink_to(ROOT / name)
     text = snippet.replace("127.0.0.1:8000", stack.http).replace("127.0.0.1:8001", stack.grpc)
+    text = text.replace("http://127.0.0.1:8080", stack.gateway)
+    text = text.replace("127.0.0.1:8080", stack.gateway.removeprefix("http://"))
     environment = {**os.environ, "TRITON_HTTP": stack.http, "TRITON_GRPC": stack.grpc}
     done = subprocess.run(
         [*command, text], cwd=folder, env=environment, capture_output=True, text=True

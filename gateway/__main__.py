@@ -1,0 +1,3 @@
+from gateway.command import main
+
+main()

@@ -1,0 +1,38 @@
+"""The PNG that Triton made, in the format that is wanted."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from typing import NamedTuple
+
+from PIL import Image
+
+SIGNATURES = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"RIFF": "image/webp"}
+PARAMETERS = "parameters"  # the text of a PNG that says how it was made
+EXIF_DESCRIPTION = 0x010E
+FINEST = 100
+
+
+class Format(NamedTuple):
+    """name: png, jpeg or webp; compression: what is kept of the quality, 0 to 100."""
+
+    name: str = "png"
+    compression: int | None = None
+
+    async def encode(self, png: bytes) -> bytes:
+        return png if self.name == "png" else await asyncio.to_thread(self._encode, png)
+
+    def _encode(self, png: bytes) -> bytes:
+        image = Image.open(io.BytesIO(png))
+        exif = Image.Exif()
+        exif[EXIF_DESCRIPTION] = str(image.info.get(PARAMETERS, ""))
+        quality = FINEST if self.compression is None else self.compression
+        file = io.BytesIO()
+        image.convert("RGB").save(file, self.name, quality=quality, exif=exif)
+        return file.getvalue()
+
+
+def media_type(file: bytes) -> str:
+    kinds = (kind for signature, kind in SIGNATURES.items() if file.startswith(signature))
+    return next(kinds, "application/octet-stream")

@@ -1,0 +1,111 @@
+"""Every setting of the gateway, read from the environment once."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated
+
+from limits import parse
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from gateway.keys import Keys
+
+LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
+Words = Annotated[tuple[str, ...], NoDecode]
+
+
+class GatewaySettings(BaseSettings):
+    """Each field is set by the environment variable of its name in capitals.
+
+    Lists are separated by commas; an empty list, path or address means none.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+
+    gateway_bind: str = "127.0.0.1"
+    gateway_port: int = Field(8080, ge=0, le=65535)
+    triton_grpc: Words = ("127.0.0.1:8001",)
+    model: str = "stable_diffusion"
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+
+    api_keys_file: Path | None = None
+    api_keys: Words = ()
+    no_keys_needed: bool = False
+    allowed_hosts: Words = ()
+    cors_origins: Words = ()
+    rate_limit: str = "600/minute"
+    concurrent_requests: int = Field(16, ge=1)
+    max_body_bytes: int = Field(24_000_000, ge=1)
+    body_seconds: float = Field(30, gt=0)
+    request_seconds: float = Field(300, gt=0)
+    drain_seconds: float = Field(30, ge=0)
+
+    cache_bytes: int = Field(64_000_000, ge=0)
+    store: str = Field(
+        "sqlite:///~/.cache/latent-relay/gateway.sqlite", pattern=r"^(sqlite:///|rediss?://)."
+    )
+    store_bytes: int = Field(4_000_000_000, ge=1_000_000)
+    results_seconds: int = Field(3600, ge=1)
+    max_jobs: int = Field(1000, ge=1)
+    jobs_at_once: int = Field(4, ge=0)
+    lease_seconds: float = Field(10, gt=0)
+    ready_seconds: float = Field(10, ge=0)
+    log_level: str = "INFO"
+
+    @field_validator("rate_limit")
+    @classmethod
+    def _is_rate(cls, rate: str) -> str:
+        parse(rate)
+        return rate
+
+    @field_validator(
+        "triton_grpc", "api_keys", "allowed_hosts", "cors_origins", mode="before"
+    )
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @model_validator(mode="after")
+    def _not_open_to_strangers(self) -> GatewaySettings:
+        if not (self.on_loopback or self.needs_keys or self.no_keys_needed):
+            raise ValueError(
+                f"GATEWAY_BIND={self.gateway_bind} is not loopback: set API_KEYS_FILE or API_KEYS "
+                "(`python -m gateway new-key` makes one), or NO_KEYS_NEEDED=true where something "
+                "in front looks who comes in"
+            )
+        return self
+
+    @property
+    def on_loopback(self) -> bool:
+        if self.gateway_bind == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.gateway_bind).is_loopback
+        except ValueError:  # a name, of who knows what
+            return False
+
+    @property
+    def needs_keys(self) -> bool:
+        return bool(self.api_keys_file or self.api_keys)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """What a request may call us; none is anything. Where no key is needed, a page of another
+        site could make its own name point here and read all (DNS rebinding)."""
+        if self.allowed_hosts or self.needs_keys or not self.on_loopback:
+            return self.allowed_hosts
+        return (*LOCAL_NAMES, self.gateway_bind)
+
+    @property
+    def checkpoint(self) -> str:
+        """What pictures come from, as `make serve` says it: the last part of a path, or an id."""
+        path = Path(self.model).expanduser()
+        return path.resolve().name if path.is_dir() or path.is_absolute() else self.model
+
+    def keys(self) -> Keys:
+        return Keys(self.api_keys, self.api_keys_file)
