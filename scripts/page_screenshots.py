@@ -19,8 +19,10 @@ from tests.stub_gateway import StubGateway, png
 ROOT = Path(__file__).parent.parent
 IMAGES = ROOT / "docs" / "images"
 STEPS = 12
+TOUCHED = {"device_scale_factor": 2, "is_mobile": True, "has_touch": True}
 GUIDANCE = 3.0
-HELD_STEP = 5
+HELD_STEP = 4
+HELD = "a huge pink heart on a blue background"
 DRAWN = {
     "a large red heart on white": 3,
     "a large white ring on an orange background": 5,
@@ -36,7 +38,8 @@ DRAWN = {
 
 @functools.lru_cache
 def pipeline() -> Any:
-    loaded = StableDiffusionPipeline.from_pretrained(ROOT / "models" / "miniature-sd")
+    folder = ROOT / "models" / "miniature-sd"
+    loaded = StableDiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float32)
     loaded.set_progress_bar_config(disable=True)
     return loaded
 
@@ -68,6 +71,7 @@ def paint(wish: dict[str, Any], seed: int, fading: float) -> bytes:
 
 
 def take(visit: Visit, name: str, **options: Any) -> None:
+    visit.page.mouse.move(0, 0)
     visit.page.wait_for_timeout(400)  # for what still moves
     visit.page.screenshot(path=IMAGES / f"page-{name}.png", **options)
 
@@ -80,6 +84,8 @@ def fill(visit: Visit) -> None:
 
 def main() -> None:
     IMAGES.mkdir(exist_ok=True)
+    for prompt, seed in DRAWN.items():  # now, not while a visitor waits
+        estimates(prompt, seed)
     gateway = StubGateway()
     gateway.paint, gateway.steps = paint, STEPS
     with chromium() as browser:
@@ -91,8 +97,8 @@ def main() -> None:
             take(visit, theme)
             gateway.hold_at = HELD_STEP + 1
             gateway.go_on.clear()
-            visit.page.get_by_label("Pictures", exact=True).fill("1")
-            visit.generate("a huge pink heart on a blue background")
+            visit.page.get_by_label("Seed", exact=True).fill(str(DRAWN[HELD]))
+            visit.generate(HELD)
             visit.page.get_by_text(f"Step {HELD_STEP} of {STEPS}").wait_for()
             take(visit, f"{theme}-drawing")
             gateway.go_on.set()
@@ -100,13 +106,14 @@ def main() -> None:
             visit.thumbnails.nth(3).click()
             take(visit, f"{theme}-viewer")
             visit.leave()
-        phone = Visit(browser, gateway.url, viewport=PHONE, device_scale_factor=2, is_mobile=True)
+        phone = Visit(browser, gateway.url, viewport=PHONE, **TOUCHED)
         phone.page.get_by_text("Surprise me").wait_for()
         take(phone, "phone")
         phone.page.get_by_text("Settings").click()
         fill(phone)
         phone.page.get_by_text("Settings").click()
-        take(phone, "phone-drawn", full_page=True)
+        phone.page.locator("#stage").scroll_into_view_if_needed()
+        take(phone, "phone-drawn")
         phone.leave()
     gateway.stop()
 

@@ -44,10 +44,11 @@ export class Form {
   /** @param {import("./model.js").Model} model */
   suit(model) {
     this.size.suit(model);
+    if (model.most_steps) this.steps.number.max = String(model.most_steps);
     if (model.steps) this.steps.rest(model.steps);
     if (model.guidance_scale !== undefined) this.guidance.rest(model.guidance_scale);
     const own = SCHEDULERS[/** @type {keyof typeof SCHEDULERS} */ (model.scheduler)];
-    this.scheduler.options[0].text = own ? `Automatic (${own})` : "Automatic";
+    this.scheduler.options[0].text = own ? `Auto, ${own}` : "Automatic";
   }
 
   /** @returns {Wish} without what is left to the model */

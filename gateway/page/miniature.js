@@ -14,9 +14,9 @@ const PLACES = ["", "", " at the top", " in the top left corner", " on the right
 const EXAMPLES = [
   ["a large yellow star on a black background", "star", "yellow", "black"],
   ["a huge pink heart on a blue background", "heart", "pink", "blue"],
-  ["a big purple ring in the top left corner on green", "ring", "purple", "green"],
-  ["a red circle above a blue square on a white background", "circle", "red", "white"],
-  ["a yellow cross in the centre on a purple background", "cross", "yellow", "purple"],
+  ["a large white ring on an orange background", "ring", "white", "orange"],
+  ["a red circle above a blue square on white", "circle", "red", "white"],
+  ["a yellow cross on a purple background", "cross", "yellow", "purple"],
 ];
 
 /** @param {(prompt: string) => void} use takes an example */

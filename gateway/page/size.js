@@ -19,7 +19,7 @@ export class Size {
     const before = this.value;
     this.own = `${own.width}x${own.height}`;
     const offered = {
-      auto: `Automatic (${own.width} × ${own.height})`,
+      auto: `Auto, ${own.width} × ${own.height}`,
       ...named("Portrait", own.width * 0.75, own.height),
       ...named("Landscape", own.width, own.height * 0.75),
       ...named("Larger", own.width * 1.5, own.height * 1.5),
