@@ -37,6 +37,13 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
+def expect(locator: Any) -> Any:
+    """Playwright's, which waits."""
+    from playwright.sync_api import expect
+
+    return expect(locator)
+
+
 class Visit:
     """One visitor with a profile of their own, who notes what the console complains about."""
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.browser import PHONE, Visit, chromium
+from tests.browser import PHONE, Visit, chromium, expect
 from tests.stub_gateway import StubGateway, drawing, refusal
 
 STAR = "a large yellow star on a black background"
@@ -48,12 +48,6 @@ def arrive(browser: Any, gateway: StubGateway) -> Iterator[Callable[..., Visit]]
 @pytest.fixture
 def visit(arrive: Callable[..., Visit]) -> Visit:
     return arrive()
-
-
-def expect(locator: Any) -> Any:
-    from playwright.sync_api import expect
-
-    return expect(locator)
 
 
 def violations(page: Any) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser import Visit, chromium
+from tests.browser import Visit, chromium, expect
 from tests.fake_server import FakeTriton, Refusal
 from tests.gateways import opened
 from tests.pictures import CIRCLE, encoded
@@ -34,12 +34,6 @@ def visit(browser: Any, drawing: FakeTriton, tmp_path: Path) -> Iterator[Visit]:
         yield visit
         visit.leave()
         assert visit.complaints == []
-
-
-def expect(locator: Any) -> Any:
-    from playwright.sync_api import expect
-
-    return expect(locator)
 
 
 def test_several_pictures_are_drawn(visit: Visit, drawing: FakeTriton) -> None:
