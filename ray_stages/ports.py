@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import random
 import socket
 from dataclasses import dataclass
+from pathlib import Path
 
 from ray_stages.settings import Settings
+
+EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
+LOWEST = 10_000
+TRIES = 100
 
 
 @dataclass(frozen=True)
@@ -25,12 +31,26 @@ class Ports:
         held: list[socket.socket] = []
         try:
             for name, port in wanted.items():
-                held.append(_bind(settings.bind, name, port))
+                held.append(_bind(settings.bind, name, port) if port else bind_free(settings.bind))
             http, grpc, metrics = (sock.getsockname()[1] for sock in held)
         finally:
             for sock in held:
                 sock.close()
         return cls(http, grpc, metrics)
+
+
+def bind_free(host: str) -> socket.socket:
+    """A port that the kernel gives nobody unasked.
+
+    One of those it hands out could be another's by the time a part that died comes back to it.
+    """
+    first = int(EPHEMERAL.read_text().split()[0]) if EPHEMERAL.exists() else 32768
+    for port in random.sample(range(LOWEST, max(first, LOWEST + TRIES)), TRIES):
+        try:
+            return _bind(host, "port", port)
+        except OSError:
+            continue
+    return _bind(host, "port", 0)
 
 
 def _bind(host: str, name: str, port: int) -> socket.socket:

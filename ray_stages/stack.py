@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
+import tenacity
 from rich.console import Console
 
 from ray_stages.children import start_child, stop_child
@@ -28,6 +29,7 @@ from ray_stages.triton_server import TritonServer
 
 WATCH_SECONDS = 1.0
 STOP_SECONDS = 10.0
+RESTART_ATTEMPTS = 5
 
 
 class StackFailed(Exception):
@@ -105,15 +107,33 @@ class Stack:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _restart(self, fault: str, *, with_ray: bool) -> None:
+        """Raises StackFailed when nothing that is tried brings it back."""
         begin = time.monotonic()
         self.restarts += 1
         self.console.print(f"{fault}: bringing it back")
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(self._may_still_come_back),
+            stop=tenacity.stop_after_attempt(RESTART_ATTEMPTS),
+            wait=tenacity.wait_exponential(max=10),
+            before_sleep=self._say_why_again,
+            reraise=True,
+        )
+        retrying(self._bring_back, with_ray)
+        self.console.print(f"back after {time.monotonic() - begin:.1f} s")
+
+    def _bring_back(self, with_ray: bool) -> None:
         self._triton.stop(STOP_SECONDS)
-        if with_ray:
+        if with_ray or self._ray_fault():
             self._stop_ray()
             self._start_ray(lambda text: None)
         self._start_triton()
-        self.console.print(f"back after {time.monotonic() - begin:.1f} s")
+
+    def _may_still_come_back(self, error: BaseException) -> bool:
+        return isinstance(error, Exception) and not self.stopped.is_set()
+
+    def _say_why_again(self, state: tenacity.RetryCallState) -> None:
+        why = state.outcome and state.outcome.exception()
+        self.console.print(f"not back: {why}; trying again", soft_wrap=True)
 
     def _start_ray(self, say: Callable[[str], None]) -> None:
         """Returns once every stage runs."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -201,7 +202,8 @@ class TritonServer:
         stubs = self.stubs()
         stop_child(self.process, grace)
         for stub in psutil.wait_procs(stubs, timeout=2)[1]:
-            stub.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):  # it ended meanwhile
+                stub.kill()
         for segment in Path("/dev/shm").glob(f"{self.name}*"):
             segment.unlink(missing_ok=True)
         self.process = None
