@@ -108,7 +108,7 @@ class Jobs:
         seeds = job.wish.seeds
         data = [{"seed": seed, "index": index} for index, seed in enumerate(seeds)]
         progress = {"step": steps, "steps": steps} if steps else {}  # none are told of an edit
-        await self.end(job, {"status": "completed", "step": steps, "steps": steps, "data": data})
+        await self.end(job, {"status": "completed", **progress, "data": data})
 
     async def end(self, job: Job, how: dict[str, Any]) -> None:
         """The job is kept as long as its end, from now on."""
@@ -132,4 +132,4 @@ class Jobs:
 
     async def _read(self, job: Job, part: str) -> dict[str, Any] | None:
         text = await self._store.get(f"job:{job.id}:{part}")
-        return text and json.loads(text)
+        return None if text is None else json.loads(text)

@@ -75,7 +75,7 @@ class RedisStore:
 
     async def claim(self, owner: str, seconds: float) -> str | None:
         job: bytes | None = await self._run(CLAIM, owner, seconds)
-        return job and job.decode()
+        return None if job is None else job.decode()
 
     async def renew(self, job: str, owner: str, seconds: float) -> bool:
         return bool(await self._run(RENEW, job, owner, seconds))

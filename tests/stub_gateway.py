@@ -136,9 +136,7 @@ class StubGateway:
 
     def start(self) -> None:
         """Again at the same port, after `stop`."""
-        config = uvicorn.Config(
-            self._app(), port=self._port, log_level="error", lifespan="off"
-        )
+        config = uvicorn.Config(self._app(), port=self._port, log_level="error", lifespan="off")
         self._server = uvicorn.Server(config)
         self._socket = config.bind_socket()
         self._port = self._socket.getsockname()[1]

@@ -111,7 +111,8 @@ def test_with_a_certificate_of_ones_own(tmp_path: Path, drawing: FakeTriton) -> 
         assert process.stdout
         address = process.stdout.readline().split()[-1]
         assert address.startswith("https://")
-        answer = httpx.get(f"{address}/imagine?prompt=a&seed=7", verify=ssl.create_default_context(cafile=certificate))
+        trust = ssl.create_default_context(cafile=certificate)
+        answer = httpx.get(f"{address}/imagine?prompt=a&seed=7", verify=trust)
         assert answer.content == png_of(7)
         assert "strict-transport-security" in answer.headers
         process.send_signal(signal.SIGTERM)

@@ -33,7 +33,7 @@ def test_open_to_strangers_only_with_keys(bind: str, tmp_path: Path) -> None:
         {"api_keys": (digest("x"),)},
         {"api_keys_file": tmp_path / "keys"},
     ):
-        assert not GatewaySettings(gateway_bind=bind, **given).on_loopback  # type: ignore[arg-type]
+        assert not GatewaySettings(gateway_bind=bind, **given).on_loopback
 
 
 @pytest.mark.parametrize("bind", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])

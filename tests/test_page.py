@@ -178,7 +178,8 @@ def test_with_the_keyboard_alone(visit: Visit, gateway: StubGateway) -> None:
 
 
 def test_the_seed_is_kept_when_it_is_locked(visit: Visit, gateway: StubGateway) -> None:
-    seed, lock = visit.page.get_by_label("Seed", exact=True), visit.page.get_by_label("Keep the seed")
+    seed = visit.page.get_by_label("Seed", exact=True)
+    lock = visit.page.get_by_label("Keep the seed")
     visit.draw(STAR)
     assert "seed" not in gateway.wishes[0]
     lock.click()
@@ -338,9 +339,7 @@ def test_an_overloaded_server_is_asked_again(
     assert len(set(gateway.idempotency_keys)) == 1
 
 
-def test_who_waits_for_an_overloaded_server_can_leave(
-    visit: Visit, gateway: StubGateway
-) -> None:
+def test_who_waits_for_an_overloaded_server_can_leave(visit: Visit, gateway: StubGateway) -> None:
     gateway.refusals = [refusal(503, "too much in flight", after=60)]
     visit.generate(STAR)
     expect(visit.state).to_contain_text("The server has its hands full right now.")
@@ -456,9 +455,7 @@ def test_the_theme_follows_the_system_and_the_visitor(arrive: Callable[..., Visi
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_axe_finds_nothing(
-    arrive: Callable[..., Visit], gateway: StubGateway, theme: str
-) -> None:
+def test_axe_finds_nothing(arrive: Callable[..., Visit], gateway: StubGateway, theme: str) -> None:
     visit = arrive(color_scheme=theme, reduced_motion="reduce")
     visit.page.get_by_text("Surprise me").wait_for()
     assert violations(visit.page) == []
