@@ -1,4 +1,4 @@
-"""What is served, as far as Triton's configuration of it tells."""
+"""What is served, by the name that clients know it by."""
 
 from __future__ import annotations
 
@@ -6,16 +6,12 @@ import time
 from typing import Any
 
 from gateway.errors import Failed
-from gateway.triton import Triton
 
 ENSEMBLE = "stable_diffusion"
-NAME = "checkpoint"  # of the parameter that says which
-PREFIXES = {"default_": "defaults", "max_": "limits", "min_": "limits"}
 
 
 class Checkpoint:
-    def __init__(self, triton: Triton, name: str) -> None:
-        self._triton = triton
+    def __init__(self, name: str) -> None:
         self._name = name
         self._created = int(time.time())
 
@@ -24,29 +20,12 @@ class Checkpoint:
             message = f"model: there is no {model[:80]!r} here, only {self._name!r}"
             raise Failed(404, message, param="model", code="model_not_found")
 
-    async def card(self) -> dict[str, Any]:
-        """As OpenAI's API has a model, with what the checkpoint does unless told otherwise."""
-        card: dict[str, Any] = {
+    @property
+    def card(self) -> dict[str, Any]:
+        """As OpenAI's API has a model."""
+        return {
             "id": self._name,
             "object": "model",
             "created": self._created,
             "owned_by": "latent-relay",
         }
-        try:
-            facts = await self._triton.facts()
-        except Failed:  # what there is to know without it is still true
-            facts = {}
-        for name, value in facts.items():
-            for prefix, part in PREFIXES.items():
-                if name.startswith(prefix):
-                    card.setdefault(part, {})[name.removeprefix(prefix)] = _number(value)
-        return card
-
-
-def _number(text: str) -> int | float | str:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            pass
-    return text

@@ -62,7 +62,7 @@ async def open_house(settings: GatewaySettings, metrics: Metrics) -> AsyncIterat
             triton,
             store,
             studio,
-            Checkpoint(triton, settings.checkpoint),
+            Checkpoint(settings.checkpoint),
             Readiness(triton, settings.ready_seconds),
             jobs,
             runner,

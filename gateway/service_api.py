@@ -16,13 +16,13 @@ UNSEEN = {"Cache-Control": "no-store"}
 
 @router.get("/v1/models", tags=["OpenAI's API"], summary="What is served")
 async def models(house: Here) -> dict[str, Any]:
-    return {"object": "list", "data": [await house.checkpoint.card()]}
+    return {"object": "list", "data": [house.checkpoint.card]}
 
 
 @router.get("/v1/models/{id:path}", tags=["OpenAI's API"], summary="One of them")
 async def model(id: str, house: Here) -> dict[str, Any]:
     house.checkpoint.check(id)
-    return await house.checkpoint.card()
+    return house.checkpoint.card
 
 
 @router.get("/healthz", tags=["Service"], summary="Alive; costs nothing")

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from typing import Any
 
 import grpc
-from tritonclient.grpc import service_pb2, service_pb2_grpc
+from tritonclient.grpc import service_pb2_grpc
 
 from gateway.errors import Failed
 from gateway.wish import Wish
@@ -22,7 +22,6 @@ OUTPUTS = ("image", "seed_used", "text_encoder_ms", "unet_ms", "vae_decoder_ms")
 STREAMED = ("step", "steps_used", "is_final", *OUTPUTS)
 GRACE_SECONDS = 2.0  # Triton answers by itself when the time has passed
 CANCEL_SECONDS = 2.0
-FACTS_SECONDS = 2.0
 # Several servers take turns; one that is gone or sheds is asked again, or its neighbour is.
 POLICY = {
     "loadBalancingConfig": [{"round_robin": {}}],
@@ -95,13 +94,6 @@ class Triton:
                 message(call, CANCEL_SECONDS), timeout=CANCEL_SECONDS
             )
         return bool(tensors(call, answer)["found"].item())
-
-    async def facts(self) -> dict[str, str]:
-        """What the configuration of the model says of its checkpoint."""
-        request = service_pb2.ModelConfigRequest(name="stable_diffusion")
-        with _failures():
-            answer = await self._stub.ModelConfig(request, timeout=FACTS_SECONDS)
-        return {name: value.string_value for name, value in answer.config.parameters.items()}
 
     @contextlib.contextmanager
     def _cancelled_when_left(self, request_id: str) -> Iterator[None]:

@@ -58,7 +58,6 @@ class FakeTriton:
         self.fail_at: dict[int, Refusal] = {}
         self.hold_at = 1
         self.ends_early = False
-        self.facts: dict[str, str] = {}
         self.go_on = threading.Event()
         self.go_on.set()
         start = {"grpc": self._serve_grpc, "http": self._serve_http}[protocol]
@@ -149,12 +148,6 @@ class FakeTriton:
                             )
                         else:
                             context.abort(grpc.StatusCode[refusal.code], refusal.message)
-
-            def ModelConfig(self, message: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
-                answer = service_pb2.ModelConfigResponse()
-                for name, value in fake.facts.items():
-                    answer.config.parameters[name].string_value = value
-                return answer
 
             def ServerLive(self, message: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
                 return service_pb2.ServerLiveResponse(live=True)

@@ -158,12 +158,9 @@ def test_formats(client: openai.OpenAI, kind: Any) -> None:
     assert sizes[0] < sizes[1]
 
 
-def test_models(client: openai.OpenAI, drawing: FakeTriton) -> None:
-    drawing.facts = {"default_steps": "20", "max_size": "256", "default_scheduler": "euler"}
+def test_models(client: openai.OpenAI) -> None:
     [model] = client.models.list().data
     assert model.id == client.models.retrieve("miniature").id == "miniature"
-    assert model.defaults == {"steps": 20, "scheduler": "euler"}  # type: ignore[attr-defined]
-    assert model.limits == {"size": 256}  # type: ignore[attr-defined]
     for name in ("miniature", "stable_diffusion", ""):
         client.images.generate(prompt="a", model=name)
     with pytest.raises(openai.NotFoundError, match="dall-e-3"):

@@ -44,7 +44,6 @@ export class Form {
   /** @param {import("./model.js").Model} model */
   suit(model) {
     this.size.suit(model);
-    if (model.most_steps) this.steps.number.max = String(model.most_steps);
     if (model.steps) this.steps.rest(model.steps);
     if (model.guidance_scale !== undefined) this.guidance.rest(model.guidance_scale);
     const own = SCHEDULERS[/** @type {keyof typeof SCHEDULERS} */ (model.scheduler)];

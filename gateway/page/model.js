@@ -12,7 +12,6 @@ import { patiently } from "./patience.js";
  * @property {number} [steps]
  * @property {number} [guidance_scale]
  * @property {string} [scheduler]
- * @property {number} [most_steps]
  * @property {boolean} isMiniature
  */
 
@@ -26,7 +25,7 @@ const USUAL = { width: 512, height: 512 };
 export async function theModel(patience) {
   const answer = await patiently(patience, () => call("v1/models", { signal: patience.signal }));
   const { data } = await answer.json();
-  const { id = "", defaults = {}, limits = {} } = data[0] ?? {};
+  const { id = "" } = data[0] ?? {};
   const isMiniature = /\bminiature-sd\b/.test(id);
-  return { ...(isMiniature ? MINIATURE : USUAL), ...defaults, most_steps: limits.steps, id, isMiniature };
+  return { ...(isMiniature ? MINIATURE : USUAL), id, isMiniature };
 }
