@@ -40,6 +40,7 @@ TYPES = {
 # Triton has no code of its own for it.
 LATE = re.compile(r"deadline of request \S+ has passed|Timeout")
 NO_SERVER = re.compile(r"failed to connect|Connection refused|Socket closed|DNS resolution")
+NO_OBJECT = "expected a JSON object, sent as Content-Type: application/json"
 FIELD = re.compile(rf"({'|'.join([*OPTIONS, 'prompt', 'init_image', 'strength'])}): ")
 # What Triton's inputs are called here.
 PARAMS = {"init_image": "image", "width": "size", "height": "size"}
@@ -92,6 +93,8 @@ def document(
 def wrong_field(errors: Sequence[Any]) -> Failed:
     """The first of pydantic's complaints; what was said stays private."""
     first: Mapping[str, Any] = errors[0]
+    if first["type"] == "model_attributes_type":
+        return Failed(400, NO_OBJECT)
     names = [part for part in first["loc"] if isinstance(part, str)]
     place = [name for name in names if name not in ("body", "query", "path")]
     param = place[0] if place else None

@@ -151,8 +151,9 @@ def in_log(stack: Stack, part: str, text: str) -> bool:
 def fetch(url: str, body: object = None) -> tuple[int, str]:
     """Status and text; a POST where there is a body."""
     data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
     try:
-        with urllib.request.urlopen(url, data=data, timeout=60) as response:
+        with urllib.request.urlopen(request, timeout=60) as response:
             return response.status, response.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()

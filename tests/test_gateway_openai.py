@@ -199,3 +199,14 @@ def test_a_stream_that_fails_halfway(client: openai.OpenAI, drawing: FakeTriton)
     )
     with pytest.raises(openai.APIError, match="no replica left"):
         list(events)
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [('{"prompt": "a"}', "text/plain"), ("[]", "application/json"), ("1", "application/json")],
+)
+def test_what_is_no_json_object(front: Front, body: str, content_type: str) -> None:
+    headers = {"Content-Type": content_type}
+    answer = front.http.post("/v1/images/generations", content=body, headers=headers)
+    assert answer.status_code == 400
+    assert "expected a JSON object, sent as" in answer.json()["error"]["message"]
