@@ -22,12 +22,13 @@ import numpy as np
 import ray
 import tenacity
 import triton_python_backend_utils as pb_utils
-from ray import exceptions, serve
+from ray import exceptions
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 
 from ray_stages import errors
 from ray_stages.call import Call
 from ray_stages.cancellation import CancellableCalls
+from ray_stages.links import Link, Links
 from ray_stages.metrics import StageMetrics
 from ray_stages.request import (
     DecodeRequest,
@@ -114,8 +115,8 @@ class Bridge:
 
     async def _connect(self) -> None:
         await self._join_ray()
-        self.handle: Any = serve.get_deployment_handle(self.stage, app_name=self.stage)
-        self.card = await self.handle.card.remote()
+        self.links = Links(self.stage)
+        await self.links.connect()
 
     async def _join_ray(self) -> None:
         # Not on the main thread: there, Ray would take over SIGTERM, and Triton could not drain.
@@ -151,11 +152,15 @@ class Bridge:
         await answering
 
     async def _handle(self, call: Call, reply: Reply) -> None:
-        stage_request = PARSERS[self.stage](call.tensors, self.card, self.settings)
+        async with self.links.to(call.generation) as link:
+            await self._forward(call, link, reply)
+
+    async def _forward(self, call: Call, link: Link, reply: Reply) -> None:
+        stage_request = PARSERS[self.stage](call.tensors, link.card, self.settings)
         with self.calls.call(call.id, call.accepted_before), self._admitted(call):
             self._log("request", call.id, shapes=call.shapes)
             try:
-                attempts = self._attempts(call, stage_request, reply)
+                attempts = self._attempts(call, link, stage_request, reply)
                 await asyncio.wait_for(attempts, call.remaining)
             except asyncio.TimeoutError:
                 raise errors.DeadlineExceeded(
@@ -188,7 +193,7 @@ class Bridge:
         self.in_flight += pictures
         self.metrics.in_flight(self.in_flight)
 
-    async def _attempts(self, call: Call, stage_request: Any, reply: Reply) -> None:
+    async def _attempts(self, call: Call, link: Link, stage_request: Any, reply: Reply) -> None:
         """Safe to repeat: a request carries its seeds, so another replica draws the same."""
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception_type(REPLICA_GONE),
@@ -197,24 +202,25 @@ class Bridge:
             before_sleep=lambda state: self._log("retry", call.id, attempt=state.attempt_number),
             reraise=True,
         )
-        await retrying(self._attempt, call, stage_request, reply)
+        await retrying(self._attempt, call, link, stage_request, reply)
 
-    async def _attempt(self, call: Call, stage_request: Any, reply: Reply) -> None:
-        response: Any = self.handle.remote(call.ticket, stage_request)
+    async def _attempt(self, call: Call, link: Link, stage_request: Any, reply: Reply) -> None:
+        response: Any = link.handle.remote(call.ticket, stage_request)
         try:
             result: StageResult = await response
         except asyncio.CancelledError:
             response.cancel()
             raise
-        await reply.send(self._response(call, result))
+        await reply.send(self._response(call, link, result))
         self._answered(call, result)
 
-    def _response(self, call: Call, result: StageResult) -> Any:
+    def _response(self, call: Call, link: Link, result: StageResult) -> Any:
         outputs = {
             **call.tensors,
             **result.outputs,
             "request_id": np.array([call.id.encode()], np.object_),
             "deadline": np.array([call.deadline], np.float64),
+            "generation": np.array([link.generation.encode()], np.object_),
             "elapsed_ms": np.array([result.queue_ms, result.compute_ms], np.float32),
         }
         # Only what is asked for: Triton's stub drops the rest without holding Python's lock, and

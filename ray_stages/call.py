@@ -21,14 +21,15 @@ MOST_IN_STREAM = 1024
 class Call:
     """`deadline` is in Unix seconds.
 
-    The first stage names the request and sets its deadline; the later ones are told both, because
-    each step of an ensemble is given the client's whole timeout anew.
+    The first stage names the request, and sets its deadline and generation; the later ones are told,
+    because each step of an ensemble is given the client's whole timeout anew.
     """
 
     id: str
     deadline: float
     tensors: Tensors
     outputs: list[str]
+    generation: str
     accepted_before: bool
     arrived: float
 
@@ -38,12 +39,12 @@ class Call:
         now = time.time()
         timeout = request.timeout() / 1e6 or max_seconds  # 0 microseconds where there is none
         given = float(tensors["deadline"][0]) if "deadline" in tensors else now + timeout
-        told = [str(item, "utf-8", "replace") for item in tensors.get("request_id", ())]
         return cls(
-            id=printable(told[0] if told else request.request_id()) or uuid.uuid4().hex,
+            id=printable(_told(tensors, "request_id") or request.request_id()) or uuid.uuid4().hex,
             deadline=now + max_seconds if math.isnan(given) else min(given, now + max_seconds),
             tensors=tensors,
             outputs=request.requested_output_names(),
+            generation=_told(tensors, "generation"),
             accepted_before="deadline" in tensors,
             arrived=now,
         )
@@ -78,6 +79,11 @@ class Call:
     def shapes(self) -> str:
         shapes = {name: "x".join(map(str, t.shape)) for name, t in self.tensors.items()}
         return ",".join(f"{name}:{shape}" for name, shape in shapes.items())
+
+
+def _told(tensors: Tensors, name: str) -> str:
+    """By an earlier stage."""
+    return "".join(str(item, "utf-8", "replace") for item in tensors.get(name, ())[:1])
 
 
 def printable(name: str) -> str:

@@ -12,6 +12,7 @@ from ray_stages import fields
 from ray_stages.bridge import Bridge, Reply
 from ray_stages.call import Call
 from ray_stages.fields import Array
+from ray_stages.links import Link
 from ray_stages.request import StageResult
 
 # An ensemble's step that leaves a mapped output unset is a "deadlock".
@@ -28,17 +29,17 @@ class StreamBridge(Bridge):
         """As a decoupled model has to, returns nothing, or Triton closes the responses."""
         super().execute(requests)
 
-    async def _attempt(self, call: Call, stage_request: Any, reply: Reply) -> None:
-        streaming = self.handle.options(stream=True, method_name="stream")
+    async def _attempt(self, call: Call, link: Link, stage_request: Any, reply: Reply) -> None:
+        streaming = link.handle.options(stream=True, method_name="stream")
         results: Any = streaming.remote(call.ticket, stage_request)
         try:
             async for result in results:
-                await self._pass_on(call, result, reply)
+                await self._pass_on(call, link, result, reply)
         except asyncio.CancelledError:
             results.cancel()
             raise
 
-    async def _pass_on(self, call: Call, result: StageResult, reply: Reply) -> None:
+    async def _pass_on(self, call: Call, link: Link, result: StageResult, reply: Reply) -> None:
         """Numbers it for the next stage, which works on several at once, to keep the order."""
         step, final = int(result.outputs["step"][0]), bool(result.outputs["is_final"][0])
         if step <= reply.step:  # sent already, before a replica died
@@ -46,7 +47,7 @@ class StreamBridge(Bridge):
         sequence = np.array([reply.stream, reply.sent, final], np.int64)
         outputs = {**LEFT_OUT, **call.tensors, **result.outputs, "sequence": sequence}
         numbered = replace(result, outputs=outputs)
-        await reply.send(self._response(call, numbered), final)
+        await reply.send(self._response(call, link, numbered), final)
         reply.step = step
         if final:
             self._answered(call, result)
