@@ -1,7 +1,11 @@
-"""The command line of one machine's stack.
+"""The command line of one machine's stack, and of a container's part in a cluster.
 
 serve          in the foreground, until Ctrl-C or SIGTERM
 exec -- CMD    runs CMD against the stack that serves already, or one of its own
+ray-head       a cluster's head, which deploys the stages
+ray-worker     a node for replicas, at RAY_ADDRESS
+triton         tritonserver, joined to RAY_ADDRESS
+check PART     whether the gateway, triton or node of this container does its work
 """
 
 from __future__ import annotations
@@ -19,6 +23,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from ray_stages.check import CHECKS
+from ray_stages.roles import ROLES
 from ray_stages.settings import Settings
 from ray_stages.stack import Stack, StackFailed
 from ray_stages.stack_file import RunningStack, StackFile
@@ -86,31 +92,54 @@ def _watch(stack: Stack) -> None:
         stack.watch()
 
 
+def play(role: str, settings: Settings, console: Console) -> int:
+    stopped = threading.Event()
+    _on_signals(stopped.set)
+    Path(settings.run_dir).mkdir(parents=True, exist_ok=True)
+    ROLES[role](settings, console, stopped)
+    return 0
+
+
 def _on_signals(act: Callable[[], None]) -> None:
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, lambda *_: act())
 
 
 def main() -> None:
+    arguments = _parse()
+    console = Console(stderr=True, highlight=False)
+    try:
+        settings = Settings.from_env()
+        if arguments.command == "check":
+            CHECKS[arguments.part](settings)
+        elif arguments.command in ROLES:
+            sys.exit(play(arguments.command, settings, console))
+        elif arguments.command == "serve":
+            sys.exit(serve(settings, console))
+        else:
+            sys.exit(execute(settings, console, arguments.program))
+    except (StackFailed, ValueError, OSError) as error:
+        console.print(f"latent-relay: {error}", soft_wrap=True)
+        sys.exit(1)
+
+
+def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m ray_stages",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("serve", help="serve in the foreground until Ctrl-C or SIGTERM")
-    runner = commands.add_parser("exec", help="run a command against a stack")
-    runner.add_argument("program", nargs=argparse.REMAINDER, metavar="-- CMD …")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name in ("serve", *ROLES):
+        commands.add_parser(name)
+    commands.add_parser("exec").add_argument(
+        "program", nargs=argparse.REMAINDER, metavar="-- CMD …"
+    )
+    commands.add_parser("check").add_argument("part", choices=CHECKS, metavar="PART")
     arguments = parser.parse_args()
-    console = Console(stderr=True, highlight=False)
-    try:
-        settings = Settings.from_env()
-        if arguments.command == "serve":
-            sys.exit(serve(settings, console))
-        program = arguments.program[1:] if arguments.program[:1] == ["--"] else arguments.program
-        if not program:
+    if arguments.command == "exec":
+        if arguments.program[:1] == ["--"]:
+            del arguments.program[0]
+        if not arguments.program:
             parser.error("exec needs a command")
-        sys.exit(execute(settings, console, program))
-    except (StackFailed, ValueError, OSError) as error:
-        console.print(f"latent-relay: {error}", soft_wrap=True)
-        sys.exit(1)
+    return arguments

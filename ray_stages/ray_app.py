@@ -17,6 +17,7 @@ import psutil
 import ray
 from ray import serve
 
+from ray_stages.cores import cores
 from ray_stages.serve_app import deploy
 from ray_stages.settings import STAGES, Settings
 
@@ -37,7 +38,7 @@ def start_ray(settings: Settings, temp_dir: str) -> None:
         address="local",
         namespace="latent-relay",
         include_dashboard=False,
-        num_cpus=max(os.cpu_count() or 1, int(needed + 0.999)),
+        num_cpus=max(cores(), int(needed + 0.999)),
         object_store_memory=OBJECT_STORE_BYTES,
         _temp_dir=temp_dir,
     )

@@ -9,6 +9,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from ray_stages.cores import cores
+
 STAGES = ("text_encoder", "unet", "vae_decoder", "vae_encoder")
 RUNTIMES = ("auto", "torch", "torch-compile", "onnxruntime", "openvino")
 CHOICES = {
@@ -168,6 +170,6 @@ class Settings:
             replicas=replicas,
             cpus=getattr(self, f"{stage}_cpus"),
             gpus=getattr(self, f"{stage}_gpus"),
-            threads=threads or max(1, (os.cpu_count() or 1) // replicas),
+            threads=threads or max(1, cores() // replicas),
             runtime=getattr(self, f"{stage}_runtime"),
         )

@@ -1,0 +1,97 @@
+"""A node of a Ray cluster that spans machines or containers, as a child process."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ray_stages.children import start_child, stop_child
+
+GCS_PORT = 6379
+STORE_BYTES = 256 * 1024**2  # of objects; what stages hand each other is small
+STOP_SECONDS = 10.0
+CONNECT_SECONDS = 2.0
+RETRY_SECONDS = 0.5
+
+
+@dataclass
+class RayNode:
+    """address: host:port of the head, which is this node itself where `head` is true."""
+
+    address: str
+    cpus: int
+    head: bool = False
+    process: subprocess.Popen[bytes] | None = None
+
+    @classmethod
+    def of_head(cls) -> RayNode:
+        """Nothing but Serve's controller runs on it: a stage that fills its memory ends no cluster."""
+        return cls(f"{_own_address()}:{GCS_PORT}", cpus=0, head=True)
+
+    def start(self) -> None:
+        place = ["--head", f"--port={GCS_PORT}"] if self.head else [f"--address={self.address}"]
+        ours = self.address if self.head else f"{_own_address(self.address)}:"
+        command = [
+            *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *place),
+            f"--node-ip-address={ours.rpartition(':')[0]}",
+            f"--num-cpus={self.cpus}",
+            f"--object-store-memory={STORE_BYTES}",
+            "--include-dashboard=false",
+            "--disable-usage-stats",
+        ]
+        self.process = start_child(command, stdout=sys.stderr)
+
+    def wait_for_head(self, seconds: float, stopped: Callable[[], bool]) -> None:
+        """TimeoutError names the head that does not answer."""
+        end = time.monotonic() + seconds
+        while not stopped() and not answers(self.address):
+            if time.monotonic() > end:
+                raise TimeoutError(
+                    f"RAY_ADDRESS={self.address} does not answer within START_SECONDS={seconds}"
+                )
+            time.sleep(RETRY_SECONDS)
+
+    def fault(self) -> str | None:
+        over = self.process is None or self.process.poll() is not None
+        return "this node's Ray has ended" if over else None
+
+    def stop(self) -> None:
+        if self.process is not None:
+            stop_child(self.process, STOP_SECONDS)
+
+
+def answers(address: str) -> bool:
+    """Whether something listens there."""
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host, int(port)), CONNECT_SECONDS):
+            return True
+    except OSError:
+        return False
+
+
+def _own_address(peer: str = "") -> str:
+    """The one of our addresses that `peer` sees: a container may stand in several networks."""
+    host, _, port = peer.rpartition(":")
+    if not host:
+        return socket.gethostbyname(socket.gethostname())
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((host, int(port)))  # sends nothing
+        return str(probe.getsockname()[0])
+
+
+def make_token() -> None:
+    """The cluster's key, where nobody gave one: the other nodes read it from the same file."""
+    path = os.environ.get("RAY_AUTH_TOKEN_PATH")
+    if path and not os.environ.get("RAY_AUTH_TOKEN") and not Path(path).exists():
+        temporary = Path(f"{path}.{os.getpid()}")
+        temporary.touch(mode=0o600)
+        temporary.write_text(secrets.token_hex(32))
+        temporary.replace(path)

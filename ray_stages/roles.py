@@ -1,0 +1,99 @@
+"""What one container of a cluster does, until it is told to stop or a part of it has ended.
+
+A part that ends takes its container along, and whoever runs the containers starts that afresh: here
+nothing is brought back, as the launcher of a single machine does.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+
+from ray_stages.children import start_child, stop_child
+from ray_stages.cores import cores
+from ray_stages.heartbeat import beat
+from ray_stages.node import RayNode, make_token
+from ray_stages.ports import Ports
+from ray_stages.settings import STAGES, Settings
+from ray_stages.stack import STOP_SECONDS, WATCH_SECONDS, StackFailed
+from ray_stages.triton_server import TritonServer
+
+Fault = Callable[[], str | None]
+
+
+def ray_head(settings: Settings, console: Console, stopped: threading.Event) -> None:
+    """The cluster's head, and the stages' deployment; no stage runs here."""
+    make_token()
+    node = RayNode.of_head()
+    node.start()
+    environment = {**os.environ, "RAY_ADDRESS": node.address}
+    with tempfile.TemporaryDirectory(prefix="relay-") as folder:
+        command = [sys.executable, "-m", "ray_stages.ray_app", folder]
+        stages = start_child(command, env=environment)
+        try:
+            ended = lambda: "the stages' deployment has ended" if stages.poll() is not None else None
+            _watch(settings, stopped, node.fault, ended)
+        finally:
+            stop_child(stages, 0)  # the cluster ends as a whole: no time to take the stages down
+            node.stop()
+
+
+def ray_worker(settings: Settings, console: Console, stopped: threading.Event) -> None:
+    """A node for replicas, with room for one of each stage at least."""
+    one_of_each = math.ceil(sum(settings.resources(stage).cpus for stage in STAGES))
+    node = _join(settings, stopped, cpus=max(cores(), one_of_each))
+    try:
+        _watch(settings, stopped, node.fault)
+    finally:
+        node.stop()
+
+
+def triton(settings: Settings, console: Console, stopped: threading.Event) -> None:
+    """tritonserver, beside a node of its own for nothing but the bridges' calls."""
+    node = _join(settings, stopped, cpus=0)
+    drain_file = Path(settings.run_dir) / "draining"
+    server = TritonServer(settings, Ports.choose(settings), drain_file, sys.stdout.buffer)
+    server.start(dict(os.environ))
+    try:
+        if _watch(settings, stopped, node.fault, server.ended, until=server.ready):
+            console.print("tritonserver is ready")
+        _watch(settings, stopped, node.fault, server.fault)
+        server.drain()
+    finally:
+        server.stop(STOP_SECONDS)
+        node.stop()
+
+
+def _join(settings: Settings, stopped: threading.Event, cpus: int) -> RayNode:
+    if not settings.ray_address:
+        raise ValueError("RAY_ADDRESS is empty: host:port of the cluster's head is expected")
+    node = RayNode(settings.ray_address, cpus)
+    node.wait_for_head(settings.start_seconds, stopped.is_set)
+    node.start()
+    return node
+
+
+def _watch(
+    settings: Settings,
+    stopped: threading.Event,
+    *faults: Fault,
+    until: Callable[[], bool] = lambda: False,
+) -> bool:
+    """Whether what it waits for came about; False when told to stop. StackFailed is a fault."""
+    while not until():
+        for fault in filter(None, (look() for look in faults)):
+            raise StackFailed(fault)
+        beat(settings)
+        if stopped.wait(WATCH_SECONDS):
+            return False
+    return True
+
+
+ROLES = {"ray-head": ray_head, "ray-worker": ray_worker, "triton": triton}
