@@ -21,8 +21,8 @@ MOST_IN_STREAM = 1024
 class Call:
     """`deadline` is in Unix seconds.
 
-    The first stage names the request, and sets its deadline and generation; the later ones are told,
-    because each step of an ensemble is given the client's whole timeout anew.
+    The first stage names the request, and sets its deadline and generation; the later ones are
+    told, because each step of an ensemble is given the client's whole timeout anew.
     """
 
     id: str

@@ -11,6 +11,7 @@ import shutil
 import signal
 import sys
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import psutil
@@ -18,7 +19,8 @@ import ray
 from ray import serve
 
 from ray_stages.cores import cores
-from ray_stages.serve_app import deploy
+from ray_stages.generations import app_name, registry
+from ray_stages.serve_app import delete, deploy, retire_others
 from ray_stages.settings import STAGES, Settings
 
 OBJECT_STORE_BYTES = 512 * 1024**2
@@ -33,7 +35,7 @@ def start_ray(settings: Settings, temp_dir: str) -> None:
     if settings.ray_address:
         ray.init(address=settings.ray_address, namespace="latent-relay")
         return
-    needed = sum(r.replicas * r.cpus for r in map(settings.resources, STAGES))
+    needed = sum(r.max_replicas * r.cpus for r in map(settings.resources, STAGES))
     ray.init(
         address="local",
         namespace="latent-relay",
@@ -44,24 +46,35 @@ def start_ray(settings: Settings, temp_dir: str) -> None:
     )
 
 
-def undeploy(settings: Settings) -> None:
-    """Of a Ray that was there before, only what is ours ends; a private one ends as a whole."""
-    if settings.ray_address:
-        for stage in STAGES:
-            serve.delete(stage)
+def undeploy(settings: Settings, generation: str) -> None:
+    """Of a Ray that was there before, only what nobody else uses ends; a private one as a whole."""
+    if settings.ray_address and not ray.get(registry().bridges.remote()):
+        delete(generation)
 
 
-def watch(stopped: threading.Event) -> None:
-    """Tells each change of a stage's status, until told to stop."""
+def watch(generation: str, stopped: threading.Event) -> None:
+    """Tells each change of a stage's status, until told to stop. New pictures come when all run."""
     known: dict[str, str] = {}
-    while not stopped.wait(WATCH_SECONDS if len(known) == len(STAGES) else 0.1):
-        applications = serve.status().applications
-        for stage in STAGES:
-            application = applications[stage]
+    serving = False
+    while not stopped.wait(WATCH_SECONDS if serving else 0.1):
+        for stage, application in _applications(generation):
             status = str(application.status.value)
             if status != known.get(stage):
                 known[stage] = status
                 tell("stage", stage=stage, status=status, message=_reason(application))
+        if not serving and list(known.values()) == ["RUNNING"] * len(STAGES):
+            serving = True
+            ray.get(registry().switch.remote(generation))
+            threading.Thread(
+                target=retire_others, args=(generation, stopped.is_set), daemon=True
+            ).start()
+
+
+def _applications(generation: str) -> Iterator[tuple[str, Any]]:
+    applications = serve.status().applications
+    for stage in STAGES:
+        if application := applications.get(app_name(stage, generation)):
+            yield stage, application
 
 
 def _reason(application: Any) -> str:
@@ -82,9 +95,9 @@ def main(folder: str) -> None:
             signal.signal(signum, lambda *_: stopped.set())
         _end_with_cluster(stopped, folder)
         tell("ray", address=ray.get_runtime_context().gcs_address)
-        deploy(settings)
-        watch(stopped)
-        undeploy(settings)
+        generation = deploy(settings)
+        watch(generation, stopped)
+        undeploy(settings, generation)
     finally:
         stopped.set()
         ray.shutdown()

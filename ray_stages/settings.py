@@ -23,6 +23,10 @@ AT_LEAST_1 = (
     *("max_in_flight", "max_prompts", "max_steps", "max_seconds", "attempts"),
     *("max_image_bytes", "max_image_pixels", "unet_deep_every"),
 )
+NOT_OF_STAGES = (
+    *("bind", "http_port", "grpc_port", "metrics_port", "gateway_port"),
+    *("run_dir", "log_to", "drain_file", "start_seconds"),
+)
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -37,9 +41,14 @@ def _refusal(name: str, value: object, limit: str) -> ValueError:
 
 @dataclass(frozen=True)
 class StageResources:
-    """What one stage may use: replicas, and for each its CPU and GPU share, threads and runtime."""
+    """What one stage may use: replicas, and for each its CPU and GPU share, threads and runtime.
+
+    target_requests: in work in each replica, on average, where their number follows the load.
+    """
 
     replicas: int
+    max_replicas: int
+    target_requests: float
     cpus: float
     gpus: float
     threads: int
@@ -52,7 +61,8 @@ class Settings:
 
     A port 0 means any free one; threads 0 means an even share of the cores for
     each replica of a stage; a number of steps, a guidance or a size of 0 or less
-    means the model's own; rows 0 are what a measurement at warm-up finds best.
+    means the model's own; rows 0 are what a measurement at warm-up finds best;
+    most replicas 0 are as many as there are at least.
     """
 
     model: str = str(ROOT / "models" / "miniature-sd")
@@ -89,13 +99,20 @@ class Settings:
     latents_max_mb: int = 1024
     start_seconds: int = 600
 
+    scale_up_seconds: float = 5.0
+    scale_down_seconds: float = 120.0
+
     text_encoder_replicas: int = 1
+    text_encoder_max_replicas: int = 0
+    text_encoder_target_requests: float = 16.0
     text_encoder_cpus: float = 0.5
     text_encoder_gpus: float = -1.0
     text_encoder_threads: int = 0
     text_encoder_runtime: str = "auto"
     text_encoder_cache_mb: int = 64
     unet_replicas: int = 1
+    unet_max_replicas: int = 0
+    unet_target_requests: float = 8.0
     unet_cpus: float = 1.0
     unet_gpus: float = -1.0
     unet_threads: int = 0
@@ -105,11 +122,15 @@ class Settings:
     unet_deep_every: int = 1
     aging_seconds: float = 10.0
     vae_decoder_replicas: int = 1
+    vae_decoder_max_replicas: int = 0
+    vae_decoder_target_requests: float = 8.0
     vae_decoder_cpus: float = 0.5
     vae_decoder_gpus: float = -1.0
     vae_decoder_threads: int = 0
     vae_decoder_runtime: str = "auto"
     vae_encoder_replicas: int = 1
+    vae_encoder_max_replicas: int = 0
+    vae_encoder_target_requests: float = 8.0
     vae_encoder_cpus: float = 0.5
     vae_encoder_gpus: float = -1.0
     vae_encoder_threads: int = 0
@@ -163,13 +184,21 @@ class Settings:
     def with_free_ports(self) -> Settings:
         return replace(self, http_port=0, grpc_port=0, metrics_port=0)
 
+    def of_stages(self) -> Settings:
+        """Without what only the launcher and Triton's side need to know."""
+        usual: dict[str, Any] = {field.name: field.default for field in fields(self)}
+        return replace(self, **{name: usual[name] for name in NOT_OF_STAGES})
+
     def resources(self, stage: str) -> StageResources:
         replicas: int = getattr(self, f"{stage}_replicas")
+        most = max(replicas, getattr(self, f"{stage}_max_replicas"))
         threads: int = getattr(self, f"{stage}_threads")
         return StageResources(
             replicas=replicas,
+            max_replicas=most,
+            target_requests=getattr(self, f"{stage}_target_requests"),
             cpus=getattr(self, f"{stage}_cpus"),
             gpus=getattr(self, f"{stage}_gpus"),
-            threads=threads or max(1, cores() // replicas),
+            threads=threads or max(1, cores() // most),
             runtime=getattr(self, f"{stage}_runtime"),
         )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import numpy as np
 
 from ray_stages.cancellation import CancellableCalls
+from ray_stages.links import Link
 from ray_stages.request import StageResult, Ticket
 from ray_stages.settings import Settings
 from ray_stages.turns import Turns
@@ -56,18 +58,30 @@ class Handle:
         return Response(self, self.replica(ticket, request))
 
 
+class FakeLinks:
+    """Every generation is the same replica's."""
+
+    def __init__(self, handle: Handle) -> None:
+        self.handle = handle
+
+    @asynccontextmanager
+    async def to(self, generation: str) -> AsyncIterator[Link]:
+        yield Link(generation or "current", self.handle, CARD)
+
+
 class Connected:
     """Is made as `initialize` leaves a bridge, but with `replica` to call."""
 
     model: str
+    links: Any
 
     def __init__(self, replica: Replica, **settings: Any) -> None:
         self.settings = Settings(**settings)
         self.metrics = StageMetrics(self.model)
         self.calls, self.turns = CancellableCalls(), Turns()
         self.in_flight = 0
-        self.card = CARD
         self.handle = Handle(replica)
+        self.links = FakeLinks(self.handle)
 
 
 class TextBridge(Connected, Bridge):

@@ -92,7 +92,7 @@ class Stack:
         return found
 
     def replica(self, stage: str) -> psutil.Process:
-        (process,) = self.processes(f"ServeReplica:{stage}:")
+        (process,) = self.processes(f"ServeReplica:{stage}-")
         return process
 
     def client(self) -> Any:
