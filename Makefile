@@ -25,6 +25,9 @@ serve: setup ## keep the stack running until Ctrl-C
 test: setup ## unit tests and the integration suite; ARGS go to pytest
 	@exec $(PY) -m pytest $(ARGS)
 
+cluster-test: setup ## autoscaling, upgrades and two Tritons on a cluster of several nodes here
+	@exec $(PY) -m pytest --timeout=900 tests/cluster $(ARGS)
+
 bench: setup ## measure us beside our peers, 30 minutes; ARGS go to benchmarks, such as --quick
 	@exec $(PY) -m benchmarks $(ARGS)
 

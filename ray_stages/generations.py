@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +53,19 @@ def app_name(stage: str, generation: str) -> str:
     return f"{stage}-{generation}"
 
 
+def stages_of(applications: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Generation and application; other people's are left out."""
+    for name, application in applications.items():
+        stage, _, generation = name.partition("-")
+        if stage in STAGES and generation:
+            yield generation, application
+
+
 def running() -> list[str]:
     """Generations of which every stage runs, the latest last."""
     found: dict[str, list[float]] = {}
-    for name, application in serve.status().applications.items():
-        stage, _, generation = name.partition("-")
-        if stage in STAGES and application.status == "RUNNING":
+    for generation, application in stages_of(serve.status().applications):
+        if application.status == "RUNNING":
             found.setdefault(generation, []).append(application.last_deployed_time_s)
     whole = [name for name, times in found.items() if len(times) == len(STAGES)]
     return sorted(whole, key=lambda name: max(found[name]))

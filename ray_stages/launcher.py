@@ -5,6 +5,7 @@ exec -- CMD    runs CMD against the stack that serves already, or one of its own
 ray-head       a cluster's head, which deploys the stages
 ray-worker     a node for replicas, at RAY_ADDRESS
 triton         tritonserver, joined to RAY_ADDRESS
+deploy         puts the stages, with these settings, in the place of those at RAY_ADDRESS
 check PART     whether the gateway, triton or node of this container does its work
 """
 

@@ -11,16 +11,15 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import psutil
 import ray
-from ray import serve
 
 from ray_stages.cores import cores
-from ray_stages.generations import app_name, registry
-from ray_stages.serve_app import delete, deploy, retire_others
+from ray_stages.generations import registry
+from ray_stages.rollout import RUNNING, go_live, retire_others, statuses
+from ray_stages.serve_app import delete, deploy
 from ray_stages.settings import STAGES, Settings
 
 OBJECT_STORE_BYTES = 512 * 1024**2
@@ -57,32 +56,16 @@ def watch(generation: str, stopped: threading.Event) -> None:
     known: dict[str, str] = {}
     serving = False
     while not stopped.wait(WATCH_SECONDS if serving else 0.1):
-        for stage, application in _applications(generation):
-            status = str(application.status.value)
+        for stage, status, reason in statuses(generation):
             if status != known.get(stage):
                 known[stage] = status
-                tell("stage", stage=stage, status=status, message=_reason(application))
-        if not serving and list(known.values()) == ["RUNNING"] * len(STAGES):
+                tell("stage", stage=stage, status=status, message=reason)
+        if not serving and list(known.values()) == [RUNNING] * len(STAGES):
             serving = True
-            ray.get(registry().switch.remote(generation))
-            threading.Thread(
-                target=retire_others, args=(generation, stopped.is_set), daemon=True
-            ).start()
-
-
-def _applications(generation: str) -> Iterator[tuple[str, Any]]:
-    applications = serve.status().applications
-    for stage in STAGES:
-        if application := applications.get(app_name(stage, generation)):
-            yield stage, application
-
-
-def _reason(application: Any) -> str:
-    """The last line of what a replica raised, rather than its whole traceback."""
-    messages = [application.message, *(d.message for d in application.deployments.values())]
-    lines = [line.strip() for message in messages for line in message.splitlines() if line.strip()]
-    raised = [line for line in lines if "Error: " in line]
-    return str((raised or lines or [""])[-1])
+            go_live(generation)
+            retiring = threading.Thread(target=retire_others, args=(generation, stopped))
+            retiring.daemon = True
+            retiring.start()
 
 
 def main(folder: str) -> None:

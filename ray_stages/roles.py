@@ -71,6 +71,13 @@ def triton(settings: Settings, console: Console, stopped: threading.Event) -> No
         node.stop()
 
 
+def deploy(settings: Settings, console: Console, stopped: threading.Event) -> None:
+    """Puts another generation of the stages in the place of the one that serves."""
+    from ray_stages.rollout import roll_out  # with Ray, which takes the others a second to import
+
+    roll_out(settings, console, stopped)
+
+
 def _join(settings: Settings, stopped: threading.Event, cpus: int) -> RayNode:
     if not settings.ray_address:
         raise ValueError("RAY_ADDRESS is empty: host:port of the cluster's head is expected")
@@ -96,4 +103,4 @@ def _watch(
     return True
 
 
-ROLES = {"ray-head": ray_head, "ray-worker": ray_worker, "triton": triton}
+ROLES = {"ray-head": ray_head, "ray-worker": ray_worker, "triton": triton, "deploy": deploy}

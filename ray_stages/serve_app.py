@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import ray
@@ -12,7 +11,7 @@ from ray import serve
 from ray.serve.schema import LoggingConfig
 
 from ray_stages.deployments import Decoding, Denoising, Encoding, TextEncoding
-from ray_stages.generations import IDLE_SECONDS, app_name, name_of, registry
+from ray_stages.generations import app_name, name_of
 from ray_stages.settings import STAGES, Settings
 
 # Of one GPU, where a stage shares it with the others and settings do not say otherwise.
@@ -89,16 +88,8 @@ def deploy(settings: Settings) -> str:
 
 
 def delete(generation: str) -> None:
-    for stage in STAGES:
-        serve.delete(app_name(stage, generation))
-
-
-def retire_others(generation: str, stopped: Callable[[], bool]) -> None:
-    """Ends every other generation, each when it has had no picture in it for a while."""
-    others = {name.partition("-")[2] for name in serve.status().applications} - {generation}
-    while others and not stopped():
-        for other in list(others):
-            if ray.get(registry().idle_seconds.remote(other)) > IDLE_SECONDS:
-                delete(other)
-                others.remove(other)
-        time.sleep(1)
+    """Those of its stages that are there."""
+    there = serve.status().applications
+    for name in (app_name(stage, generation) for stage in STAGES):
+        if name in there:
+            serve.delete(name)
