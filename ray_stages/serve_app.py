@@ -41,6 +41,11 @@ def application(stage: str, settings: Settings) -> Any:
     return DEPLOYMENTS[stage].options(**options).bind(settings)
 
 
+def build(arguments: dict[str, str]) -> Any:
+    """The `import_path` of a Serve config file: `args: {stage: unet}`, the rest from the environment."""
+    return application(arguments["stage"], Settings.from_env())
+
+
 def deploy(settings: Settings) -> None:
     """Lets all stages load side by side. No HTTP proxy: Triton is the front door."""
     serve.start(proxy_location="Disabled", logging_config=LoggingConfig(log_level="WARNING"))
