@@ -10,7 +10,7 @@ CGROUP = Path("/sys/fs/cgroup")
 
 
 def cores() -> int:
-    return max(1, min(os.cpu_count() or 1, math.ceil(_quota())))
+    return max(1, math.ceil(min(os.cpu_count() or 1, _quota())))
 
 
 def _quota() -> float:

@@ -38,7 +38,9 @@ def ray_head(settings: Settings, console: Console, stopped: threading.Event) -> 
         command = [sys.executable, "-m", "ray_stages.ray_app", folder]
         stages = start_child(command, env=environment)
         try:
-            ended = lambda: "the stages' deployment has ended" if stages.poll() is not None else None
+            ended = lambda: (
+                "the stages' deployment has ended" if stages.poll() is not None else None
+            )
             _watch(settings, stopped, node.fault, ended)
         finally:
             stop_child(stages, 0)  # the cluster ends as a whole: no time to take the stages down

@@ -42,7 +42,7 @@ def application(stage: str, settings: Settings) -> Any:
 
 
 def build(arguments: dict[str, str]) -> Any:
-    """The `import_path` of a Serve config file: `args: {stage: unet}`, the rest from the environment."""
+    """A Serve config file's `import_path`; `args` name the stage, the rest is the environment's."""
     return application(arguments["stage"], Settings.from_env())
 
 

@@ -61,7 +61,8 @@ def pods(overlay: str) -> Iterator[tuple[str, dict[str, Any]]]:
         elif resource["kind"] == "RayService":
             cluster = resource["spec"]["rayClusterConfig"]
             yield "ray-head", cluster["headGroupSpec"]["template"]
-            yield from ((group["groupName"], group["template"]) for group in cluster["workerGroupSpecs"])
+            for group in cluster["workerGroupSpecs"]:
+                yield group["groupName"], group["template"]
 
 
 def check_keys(found: dict[str, Any], keys: tuple[set[str], set[str]]) -> None:
