@@ -1,4 +1,4 @@
-"""The manifests of deploy/kubernetes: by Kubernetes' own schemas, and by what they must agree on."""
+"""The manifests of deploy/kubernetes: by Kubernetes' own schemas, and what they must agree on."""
 
 from __future__ import annotations
 
