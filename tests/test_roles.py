@@ -36,7 +36,7 @@ def test_a_node_is_well_while_its_role_watches(settings: Settings) -> None:
 @pytest.mark.parametrize("part", ["gateway", "triton"])
 def test_what_does_not_answer_is_not_well(part: str, settings: Settings, free_port: int) -> None:
     settings = replace(settings, gateway_port=free_port, grpc_port=free_port)
-    with pytest.raises(OSError, match="refused|UNAVAILABLE|reach"):
+    with pytest.raises(OSError, match=r"refused|UNAVAILABLE|reach"):
         check.CHECKS[part](settings)
 
 
