@@ -28,6 +28,12 @@ test: setup ## unit tests and the integration suite; ARGS go to pytest
 cluster-test: setup ## autoscaling, upgrades and two Tritons on a cluster of several nodes here
 	@exec $(PY) -m pytest --timeout=900 tests/cluster $(ARGS)
 
+compose-test: setup ## build the image, and try it in containers: draw, lose a worker, take it down
+	@exec $(PY) -m pytest tests/compose -s $(ARGS)
+
+lock: ## pin what the image installs, by hash, as pyproject.toml says (needs uv)
+	@exec scripts/lock
+
 bench: setup ## measure us beside our peers, 30 minutes; ARGS go to benchmarks, such as --quick
 	@exec $(PY) -m benchmarks $(ARGS)
 
@@ -66,4 +72,4 @@ help: ## show this
 .venv/bin/python:
 
 .DEFAULT_GOAL := help
-.PHONY: image serve test bench bench-runtimes check format setup clean help
+.PHONY: image serve test compose-test lock bench bench-runtimes check format setup clean help

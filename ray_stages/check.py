@@ -9,7 +9,6 @@ from ray_stages.heartbeat import STALE_SECONDS, silent_seconds
 from ray_stages.settings import Settings
 
 SECONDS = 20.0
-TINY = {"width": 64, "height": 64, "steps": 1, "guidance_scale": 1.0, "priority": 1}
 
 
 def gateway(settings: Settings) -> None:
@@ -26,7 +25,9 @@ def triton(settings: Settings) -> None:
 
     try:
         with Client(f"127.0.0.1:{settings.grpc_port}", timeout=SECONDS, retries=0) as client:
-            client.generate(["a red circle"], seed=0, **TINY)
+            client.generate(
+                "a red circle", seed=0, width=64, height=64, steps=1, guidance_scale=1, priority=1
+            )
     except RequestError as error:
         raise OSError(str(error)) from None
 

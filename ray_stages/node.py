@@ -32,7 +32,7 @@ class RayNode:
 
     @classmethod
     def of_head(cls) -> RayNode:
-        """Nothing but Serve's controller runs on it: a stage that fills its memory ends no cluster."""
+        """Only Serve's controller runs on it: a stage that fills its memory ends no cluster."""
         return cls(f"{_own_address()}:{GCS_PORT}", cpus=0, head=True)
 
     def start(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import subprocess
 import sys
 import tempfile
 import threading
@@ -38,8 +39,7 @@ def ray_head(settings: Settings, console: Console, stopped: threading.Event) -> 
         command = [sys.executable, "-m", "ray_stages.ray_app", folder]
         stages = start_child(command, env=environment)
         try:
-            ended = lambda: "the stages' deployment has ended" if stages.poll() is not None else None
-            _watch(settings, stopped, node.fault, ended)
+            _watch(settings, stopped, node.fault, lambda: _ended(stages))
         finally:
             stop_child(stages, 0)  # the cluster ends as a whole: no time to take the stages down
             node.stop()
@@ -76,6 +76,10 @@ def deploy(settings: Settings, console: Console, stopped: threading.Event) -> No
     from ray_stages.rollout import roll_out  # with Ray, which takes the others a second to import
 
     roll_out(settings, console, stopped)
+
+
+def _ended(stages: subprocess.Popen[bytes]) -> str | None:
+    return "the stages' deployment has ended" if stages.poll() is not None else None
 
 
 def _join(settings: Settings, stopped: threading.Event, cpus: int) -> RayNode:

@@ -1,0 +1,124 @@
+"""The service in containers, and what the compose test does with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+import urllib.parse
+import urllib.request
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.serving import ROOT, STAR
+from tests.waiting import wait_until
+
+PROJECT = "latent-relay-test"
+FILES = ("docker-compose.yml", "deploy/compose.triton.yml")
+PORTS = ("GATEWAY_PORT", "HTTP_PORT", "GRPC_PORT", "METRICS_PORT")
+START_SECONDS = 600
+
+
+def say(text: str) -> None:
+    """To who looks on: `make compose-test` takes minutes."""
+    print(f"compose-test: {text}", flush=True)
+
+
+@dataclass
+class ComposeHouse:
+    """One project of its own, on free ports, so that it meets no other on this machine."""
+
+    environment: dict[str, str] = field(default_factory=dict)
+    workers: int = 1
+
+    def __post_init__(self) -> None:
+        sockets = [socket.create_server(("127.0.0.1", 0)) for _ in PORTS]
+        for name, held in zip(PORTS, sockets, strict=True):
+            self.environment[name] = str(held.getsockname()[1])
+            held.close()
+
+    def compose(self, *words: str, seconds: float = START_SECONDS) -> str:
+        files = [word for file in FILES for word in ("-f", file)]
+        done = subprocess.run(
+            [*_compose_command(), "-p", PROJECT, *files, *words],
+            cwd=ROOT,
+            env={**os.environ, **self.environment},
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+        )
+        assert done.returncode == 0, f"compose {' '.join(words)}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    def up(self, workers: int = 1) -> None:
+        """Returns when the gateway draws."""
+        self.workers = workers
+        begin = time.monotonic()
+        self.compose("up", "-d", "--scale", f"ray-worker={workers}")
+        assert wait_until(self.is_ready, START_SECONDS), self.compose("logs", "--tail=50")
+        say(f"up with {workers} worker(s), a picture goes through after {_since(begin)}")
+
+    def down(self) -> None:
+        self.compose("down", "--volumes", "--remove-orphans")
+
+    def is_ready(self) -> bool:
+        try:
+            urllib.request.urlopen(f"{self.gateway}/readyz", timeout=20).close()
+        except OSError:
+            return False
+        return True
+
+    @property
+    def gateway(self) -> str:
+        return f"http://127.0.0.1:{self.environment['GATEWAY_PORT']}"
+
+    @property
+    def grpc(self) -> str:
+        return f"127.0.0.1:{self.environment['GRPC_PORT']}"
+
+    def imagine(self, seed: int, prompt: str = STAR) -> bytes:
+        """A picture from the gateway; HTTPError where it refuses."""
+        query = urllib.parse.urlencode({"prompt": prompt, "seed": seed})
+        with urllib.request.urlopen(f"{self.gateway}/imagine?{query}", timeout=300) as answer:
+            return bytes(answer.read())
+
+    def containers(self, service: str) -> list[str]:
+        return self.compose("ps", "-q", service).split()
+
+    def facts(self, container: str) -> dict[str, Any]:
+        """What `docker inspect` says of it."""
+        (facts,) = json.loads(docker("inspect", container))
+        return dict(facts)
+
+    def health(self, container: str) -> str:
+        return str(self.facts(container)["State"].get("Health", {}).get("Status"))
+
+    def replicas(self, container: str) -> list[str]:
+        """The stages that run in a worker."""
+        names = docker("top", container, "-eo", "pid,args").split("ServeReplica:")[1:]
+        return sorted(name.split(":")[0] for name in names)
+
+
+def docker(*words: str) -> str:
+    done = subprocess.run(["docker", *words], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, f"docker {' '.join(words)}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def _compose_command() -> list[str]:
+    """The plugin, or the program that was there before it."""
+    plugin = subprocess.run(["docker", "compose", "version"], capture_output=True)
+    return ["docker", "compose"] if plugin.returncode == 0 else ["docker-compose"]
+
+
+def has_engine() -> bool:
+    if shutil.which("docker") is None:
+        return False
+    return subprocess.run(["docker", "info"], capture_output=True).returncode == 0
+
+
+def _since(begin: float) -> str:
+    return f"{time.monotonic() - begin:.1f} s"

@@ -1,0 +1,92 @@
+"""A container's role, its node and its health check, without Ray."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ray_stages import check, node, roles
+from ray_stages.heartbeat import STALE_SECONDS, beat
+from ray_stages.settings import Settings
+from ray_stages.stack import StackFailed
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(run_dir=str(tmp_path), start_seconds=0)
+
+
+def test_a_node_is_well_while_its_role_watches(settings: Settings) -> None:
+    with pytest.raises(OSError, match="no heartbeat for inf s, the limit is 30 s"):
+        check.node(settings)
+    beat(settings)
+    check.node(settings)
+    long_ago = time.time() - STALE_SECONDS - 1
+    os.utime(Path(settings.run_dir) / "heartbeat", (long_ago, long_ago))
+    with pytest.raises(OSError, match="no heartbeat for 31 s"):
+        check.node(settings)
+
+
+@pytest.mark.parametrize("part", ["gateway", "triton"])
+def test_what_does_not_answer_is_not_well(part: str, settings: Settings, free_port: int) -> None:
+    settings = replace(settings, gateway_port=free_port, grpc_port=free_port)
+    with pytest.raises(OSError, match=r"refused|UNAVAILABLE|reach"):
+        check.CHECKS[part](settings)
+
+
+def test_a_part_that_ends_ends_its_role(settings: Settings) -> None:
+    with pytest.raises(StackFailed, match="it has ended"):
+        roles._watch(settings, threading.Event(), lambda: None, lambda: "it has ended")
+
+
+def test_a_role_that_is_told_to_stop_has_no_fault(settings: Settings) -> None:
+    stopped = threading.Event()
+    stopped.set()
+    assert not roles._watch(settings, stopped, lambda: None)
+    assert roles._watch(settings, stopped, lambda: None, until=lambda: True)
+
+
+def test_who_joins_must_be_told_what(settings: Settings) -> None:
+    with pytest.raises(ValueError, match="RAY_ADDRESS is empty: host:port"):
+        roles._join(settings, threading.Event(), cpus=0)
+
+
+def test_a_head_that_does_not_answer_is_named(settings: Settings, free_port: int) -> None:
+    settings = replace(settings, ray_address=f"127.0.0.1:{free_port}")
+    with pytest.raises(TimeoutError, match=f"127.0.0.1:{free_port} does not answer within START"):
+        roles._join(settings, threading.Event(), cpus=0)
+
+
+def test_a_head_that_answers_is_waited_for_no_longer() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as head:
+        there = node.RayNode(f"127.0.0.1:{head.getsockname()[1]}", cpus=0)
+        there.wait_for_head(0, lambda: False)
+
+
+def test_own_address_is_the_one_that_the_peer_sees() -> None:
+    assert node._own_address("127.0.0.1:6379") == "127.0.0.1"
+
+
+def test_a_token_is_made_once_for_us_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "token"
+    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(path))
+    node.make_token()
+    token = path.read_text()
+    assert len(token) == 64
+    assert path.stat().st_mode & 0o777 == 0o600
+    node.make_token()
+    assert path.read_text() == token
+
+
+def test_a_token_that_was_given_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "given")
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
+    node.make_token()
+    assert not (tmp_path / "token").exists()
