@@ -14,6 +14,7 @@ import pytest
 import yaml
 from ray.serve.schema import ServeDeploySchema
 
+from ray_stages.generations import app_name
 from ray_stages.settings import STAGES, Settings
 
 FOLDER = Path(__file__).parent.parent / "deploy" / "kubernetes"
@@ -98,7 +99,7 @@ def test_serve_knows_the_applications_and_each_stage_is_one() -> None:
     stages = {application.args["stage"]: application for application in config.applications}
     assert set(stages) == set(STAGES)
     for stage, application in stages.items():
-        assert application.name == stage
+        assert application.name == app_name(stage, "v1")
         assert [deployment.name for deployment in application.deployments] == [stage]
 
 
