@@ -28,6 +28,9 @@ test: setup ## unit tests and the integration suite; ARGS go to pytest
 cluster-test: setup ## autoscaling, upgrades and two Tritons on a cluster of several nodes here
 	@exec $(PY) -m pytest --timeout=900 tests/cluster $(ARGS)
 
+fault-test: setup ## break each part in turn under load; WRITE_REPORT=1 writes the table of docs/reliability.md
+	@exec $(PY) -m pytest --timeout=900 tests/faults $(ARGS)
+
 compose-test: setup ## build the image, and try it in containers: draw, lose a worker, take it down
 	@exec $(PY) -m pytest tests/compose -s $(ARGS)
 

@@ -4,11 +4,11 @@ import time
 from collections.abc import Callable
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 10) -> bool:
+def wait_until(condition: Callable[[], object], seconds: float = 10, pause: float = 0.02) -> bool:
     """Whether it came true in time."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if condition():
             return True
-        time.sleep(0.02)
+        time.sleep(pause)
     return False

@@ -6,12 +6,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from ray.cluster_utils import Cluster
 
-from tests.serving import Stack, start_stack
+from tests.load import Draw, Pictures
+from tests.serving import STAR, Stack, start_stack
 
 Join = Callable[..., Stack]
+SEEDS = range(4)
+STEPS = 12
 STORE_BYTES = 128 * 1024**2
 
 
@@ -29,6 +33,21 @@ def cluster() -> Iterator[Cluster]:
 
 def add_node(cluster: Cluster, cpus: int) -> Any:
     return cluster.add_node(num_cpus=cpus, object_store_memory=STORE_BYTES, include_dashboard=False)
+
+
+def way_to(stack: Stack) -> Draw:
+    return lambda seed: stack.draw(STAR, seed=seed, steps=STEPS)[0]
+
+
+def drawn(stack: Stack) -> Pictures:
+    """The right answers, one at a time."""
+    return {seed: way_to(stack)(seed) for seed in SEEDS}
+
+
+def processes(part: str) -> list[psutil.Process]:
+    """Of the cluster's nodes, which are children of ours, those with `part` in their title."""
+    found = psutil.Process().children(recursive=True)
+    return [process for process in found if part in " ".join(process.cmdline())]
 
 
 @pytest.fixture

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import psutil
 from ray.cluster_utils import Cluster
 
-from tests.cluster.conftest import Join, add_node
-from tests.cluster.load import Load, drawn, until
+from tests.cluster.conftest import SEEDS, Join, add_node, drawn, processes, way_to
+from tests.load import Load
+from tests.waiting import wait_until
+
+CLIENTS = 12
+AFTERWARDS = 50  # pictures
 
 
-def denoisers() -> list[psutil.Process]:
-    found = psutil.Process().children(recursive=True)
-    return [p for p in found if "ServeReplica:unet-" in " ".join(p.cmdline())]
+def denoisers() -> int:
+    return len(processes("ServeReplica:unet-"))
 
 
 def test_denoisers_grow_with_the_load_and_shrink(cluster: Cluster, join: Join) -> None:
@@ -23,16 +25,12 @@ def test_denoisers_grow_with_the_load_and_shrink(cluster: Cluster, join: Join) -
     )
     add_node(cluster, 1)
     right = drawn(stack)
-    assert len(denoisers()) == 1
-    load = Load([stack], clients=12)
-    grown = until(lambda: len(denoisers()) == 2, 120)
-    nodes = {process.ppid() for process in denoisers()}
-    answered = len(load.answers)
-    more = until(lambda: len(load.answers) > answered + 50, 120)
-    load.stop()
-    assert grown
-    assert more
-    assert len(nodes) == 2
-    assert until(lambda: len(denoisers()) == 1, 120)
-    assert load.failures == []
-    assert load.of_each(right).keys() == {0}
+    assert denoisers() == 1
+    with Load([way_to(stack)] * CLIENTS, SEEDS) as load:
+        assert wait_until(lambda: denoisers() == 2, 120, pause=0.5)
+        raylets = {process.ppid() for process in processes("ServeReplica:unet-")}
+        goal = load.pictures() + AFTERWARDS
+        assert wait_until(lambda: load.pictures() >= goal, 120, pause=0.5)
+    assert len(raylets) == 2
+    assert wait_until(lambda: denoisers() == 1, 120, pause=0.5)
+    assert load.outcomes(right=right).keys() == {"right"}

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import psutil
-
-from tests.cluster.conftest import Join
-from tests.cluster.load import Load, drawn
+from tests.cluster.conftest import SEEDS, Join, drawn, processes, way_to
+from tests.load import Load
 
 
 def replicas() -> set[int]:
-    found = psutil.Process().children(recursive=True)
-    return {p.pid for p in found if "ServeReplica:" in " ".join(p.cmdline())}
+    return {process.pid for process in processes("ServeReplica:")}
 
 
 def test_two_tritons_share_the_stages(join: Join) -> None:
@@ -20,11 +17,9 @@ def test_two_tritons_share_the_stages(join: Join) -> None:
     assert replicas() == before
     right = drawn(first)
     assert drawn(second) == right
-    load = Load([second], clients=4)
-    first.process.terminate()
-    assert first.process.wait(120) == 0
-    load.stop()
+    with Load([way_to(second)] * 4, SEEDS) as load:
+        first.process.terminate()
+        assert first.process.wait(120) == 0
     assert replicas() == before
     assert drawn(second) == right
-    assert load.failures == []
-    assert load.of_each(right).keys() == {0}
+    assert load.outcomes(right=right).keys() == {"right"}

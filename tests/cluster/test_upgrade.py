@@ -12,9 +12,9 @@ import pytest
 from ray.cluster_utils import Cluster
 from safetensors.torch import load_file, save_file
 
-from tests.cluster.conftest import Join, add_node
-from tests.cluster.load import Load, drawn
-from tests.serving import ROOT, Stack
+from tests.cluster.conftest import SEEDS, Join, add_node, drawn, processes, way_to
+from tests.load import Load
+from tests.serving import ROOT
 
 MINIATURE = ROOT / "models" / "miniature-sd"
 PARTS = ("text_encoder", "unet", "vae")
@@ -41,30 +41,22 @@ def deploy(cluster: Cluster, model: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def generations(stack: Stack) -> set[str]:
-    """Whose denoisers run, on the nodes of the cluster."""
-    import psutil
-
-    lines = [" ".join(p.cmdline()) for p in psutil.Process().children(recursive=True)]
-    return {line.split("unet-")[1][:8] for line in lines if "ServeReplica:unet-" in line}
+def generations() -> set[str]:
+    """Whose denoisers run."""
+    titles = [" ".join(process.cmdline()) for process in processes("ServeReplica:unet-")]
+    return {title.split("unet-")[1][:8] for title in titles}
 
 
 def test_a_new_checkpoint_goes_live_under_load(cluster: Cluster, join: Join, other: Path) -> None:
     stack = join()
     add_node(cluster, 3)  # room for both generations
-    old = drawn(stack)
-    before = generations(stack)
-    load = Load([stack], CLIENTS)
-    done = deploy(cluster, other)
-    load.stop()
+    old, before = drawn(stack), generations()
+    with Load([way_to(stack)] * CLIENTS, SEEDS) as load:
+        done = deploy(cluster, other)
     assert done.returncode == 0, done.stderr
     new = drawn(stack)
-    counted = load.of_each(old, new)
-    assert load.failures == []
-    assert counted[-1] == 0
-    assert counted[0] > 0
-    assert counted[1] > 0
-    assert generations(stack).isdisjoint(before)
+    assert load.outcomes(old=old, new=new).keys() == {"old", "new"}
+    assert generations().isdisjoint(before)
 
 
 def test_one_that_does_not_start_leaves_all_as_it_was(
@@ -72,12 +64,12 @@ def test_one_that_does_not_start_leaves_all_as_it_was(
 ) -> None:
     stack = join()
     add_node(cluster, 3)
-    before = generations(stack)
+    before = generations()
     broken = tmp_path / "broken"
     shutil.copytree(MINIATURE, broken)
     (broken / "unet" / "config.json").write_text("{}")
     done = deploy(cluster, broken)
     assert done.returncode == 1
     assert "did not start: unet:" in done.stderr
-    assert generations(stack) == before
+    assert generations() == before
     drawn(stack)

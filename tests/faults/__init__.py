@@ -1,0 +1,1 @@
+"""What breaks, a file each, on the real stack under a steady load; run by `make fault-test`."""

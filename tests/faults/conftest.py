@@ -1,0 +1,50 @@
+"""One stack for the faults that a stack recovers from; a scene of their own for the others."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.faults import report
+from tests.faults.report import Row
+from tests.faults.scene import Scene
+from tests.serving import Stack, start_stack
+
+Stage = Callable[..., AbstractContextManager[Stack]]
+STOP_SECONDS = 180
+
+
+@contextmanager
+def staged(output: Path, **environment: str) -> Iterator[Stack]:
+    stack = start_stack(output, GATEWAY_PORT="0", **environment)
+    try:
+        stack.wait_ready()
+        yield stack
+    finally:
+        stack.process.terminate()
+        stack.process.wait(STOP_SECONDS)
+
+
+@pytest.fixture(scope="session")
+def rows() -> Iterator[list[Row]]:
+    """The report is written where WRITE_REPORT is set: a part of the faults makes no report."""
+    rows: list[Row] = []
+    yield rows
+    print("", report.HEAD, *rows, sep="")
+    if os.environ.get("WRITE_REPORT"):
+        report.write(rows)
+
+
+@pytest.fixture(scope="session")
+def common_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with staged(tmp_path_factory.mktemp("faults") / "serve.log") as stack:
+        yield stack
+
+
+@pytest.fixture
+def scene(common_stack: Stack, rows: list[Row]) -> Scene:
+    return Scene(common_stack, rows)

@@ -1,0 +1,30 @@
+"""kill -9 of a node and all that runs on it: its replicas come up on another node.
+
+No accepted picture is lost: calls are tried again until a replica is there, up to their deadline.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+from ray.cluster_utils import Cluster
+
+from tests.cluster.conftest import add_node, processes
+from tests.faults.conftest import staged
+from tests.faults.report import Row
+from tests.faults.scene import Scene
+
+
+def test_worker_killed(cluster: Cluster, rows: list[Row], tmp_path: Path) -> None:
+    with staged(tmp_path / "serve.log", RAY_ADDRESS=cluster.address) as stack:
+        scene = Scene(stack, rows)
+        (denoiser,) = processes("ServeReplica:unet-")
+        add_node(cluster, 3)
+        raylet = psutil.Process(denoiser.ppid())
+
+        def strike() -> None:
+            for process in [raylet, *raylet.children(recursive=True)]:
+                process.kill()
+
+        scene.suffer("a node with all stages killed", strike)
