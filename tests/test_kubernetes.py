@@ -103,6 +103,12 @@ def test_serve_knows_the_applications_and_each_stage_is_one() -> None:
         assert [deployment.name for deployment in application.deployments] == [stage]
 
 
+def test_serves_own_config_file_is_the_same() -> None:
+    (service,) = named("base", "RayService").values()
+    own = yaml.safe_load((ROOT / "deploy" / "serve.yaml").read_text())
+    assert own == yaml.safe_load(service["spec"]["serveConfigV2"])
+
+
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_no_pod_may_do_more_than_it_must(overlay: str) -> None:
     for name, template in pods(overlay):

@@ -92,9 +92,12 @@ def test_network_cut(rows: list[Row], tmp_path: Path) -> None:
         def strike() -> None:
             ip("link", "set", CABLE[0], "down")
 
+        def mend() -> None:
+            ip("link", "set", CABLE[0], "up")
+
         scene.suffer("the network to the node with all stages cut", strike, refuses=True)
         time.sleep(CUT_SECONDS)
-        scene.suffer("the network back", lambda: ip("link", "set", CABLE[0], "up") and None)
+        scene.suffer("the network back", mend)
 
 
 def in_far_network(title: str) -> bool:
