@@ -105,7 +105,7 @@ def test_serve_knows_the_applications_and_each_stage_is_one() -> None:
 
 def test_serves_own_config_file_is_the_same() -> None:
     (service,) = named("base", "RayService").values()
-    own = yaml.safe_load((ROOT / "deploy" / "serve.yaml").read_text())
+    own = yaml.safe_load((FOLDER.parent / "serve.yaml").read_text())
     assert own == yaml.safe_load(service["spec"]["serveConfigV2"])
 
 
