@@ -36,17 +36,22 @@ class RayNode:
         return cls(f"{_own_address()}:{GCS_PORT}", cpus=0, head=True)
 
     def start(self) -> None:
-        place = ["--head", f"--port={GCS_PORT}"] if self.head else [f"--address={self.address}"]
-        ours = self.address if self.head else f"{_own_address(self.address)}:"
         command = [
-            *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *place),
-            f"--node-ip-address={ours.rpartition(':')[0]}",
+            *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block"),
+            *(self._as_head() if self.head else self._joining()),
             f"--num-cpus={self.cpus}",
             f"--object-store-memory={STORE_BYTES}",
-            "--include-dashboard=false",
             "--disable-usage-stats",
         ]
         self.process = start_child(command, stdout=sys.stderr)
+
+    def _as_head(self) -> list[str]:
+        host = self.address.rpartition(":")[0]
+        ports = [f"--port={GCS_PORT}", "--include-dashboard=false"]
+        return ["--head", f"--node-ip-address={host}", *ports]
+
+    def _joining(self) -> list[str]:
+        return [f"--address={self.address}", f"--node-ip-address={_own_address(self.address)}"]
 
     def wait_for_head(self, seconds: float, stopped: Callable[[], bool]) -> None:
         """TimeoutError names the head that does not answer."""

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -95,10 +96,13 @@ def _watch(
     settings: Settings,
     stopped: threading.Event,
     *faults: Fault,
-    until: Callable[[], bool] = lambda: False,
+    until: Callable[[], bool] | None = None,
 ) -> bool:
-    """Whether what it waits for came about; False when told to stop. StackFailed is a fault."""
-    while not until():
+    """False when told to stop. StackFailed is a fault, or `until` that does not come about."""
+    end = time.monotonic() + settings.start_seconds
+    while not (until and until()):
+        if until and time.monotonic() > end:
+            raise StackFailed(f"not ready after START_SECONDS={settings.start_seconds}")
         for fault in filter(None, (look() for look in faults)):
             raise StackFailed(fault)
         beat(settings)

@@ -27,7 +27,7 @@ LOAD_SECONDS = 15
 @pytest.fixture(scope="module")
 def house() -> Iterator[ComposeHouse]:
     # Two of the UNet, of which one worker has room for one beside the other stages.
-    house = ComposeHouse({"UNET_REPLICAS": "2", "UNET_CPUS": "1.5"})
+    house = ComposeHouse({"UNET_REPLICAS": "2"})
     begin = time.monotonic()
     house.compose("build", seconds=1800)
     size = int(docker("image", "inspect", "-f", "{{.Size}}", "latent-relay:0.1.0"))
