@@ -2,6 +2,8 @@
 ##
 PROMPT ?= a large yellow star on a black background
 OUT ?= image.png
+CASES ?= 5000
+MINUTES ?= 30
 
 # The words of a request travel in the environment, raw: neither make nor the shell reads them.
 $(foreach name,PROMPT OUT NEGATIVE SCHEDULER SEED STEPS GUIDANCE WIDTH HEIGHT,\
@@ -36,6 +38,12 @@ compose-test: setup ## build the image, and try it in containers: draw, lose a w
 
 lock: ## pin what the image installs, by hash, as pyproject.toml says (needs uv)
 	@exec scripts/lock
+
+fuzz: setup ## hostile requests to a stack of its own; CASES=50000; ARGS such as --seed 7
+	@exec $(PY) -m tests.fuzz --cases "$(CASES)" $(ARGS)
+
+soak: setup ## four fifths of what a stack can do, and whether all stays flat; MINUTES=30
+	@exec $(PY) -m tests.fuzz.soak --minutes "$(MINUTES)"
 
 bench: setup ## measure us beside our peers, 30 minutes; ARGS go to benchmarks, such as --quick
 	@exec $(PY) -m benchmarks $(ARGS)
@@ -75,4 +83,4 @@ help: ## show this
 .venv/bin/python:
 
 .DEFAULT_GOAL := help
-.PHONY: image serve test compose-test lock bench bench-runtimes check format setup clean help
+.PHONY: image serve test cluster-test fault-test compose-test fuzz soak lock bench bench-runtimes check format setup clean help
