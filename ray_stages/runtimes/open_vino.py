@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from functools import partial
 from importlib.metadata import version
@@ -105,7 +106,8 @@ def _quantize(graph: Path, inputs: list[Tensors], folder: Path) -> None:
 
 def _export(network: Network, folder: Path) -> None:
     ov = _openvino()
-    with torch.inference_mode():
+    with torch.inference_mode(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what Python does with shapes: parity is checked
         model = ov.convert_model(network.module, example_input=network.example(2, odd=True))
     for i, one in enumerate(network.inputs):
         dims = [dim if isinstance(dim, int) else -1 for dim in one.dims]
