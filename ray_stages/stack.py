@@ -29,7 +29,7 @@ from ray_stages.triton_server import TritonServer
 
 WATCH_SECONDS = 1.0
 STOP_SECONDS = 10.0
-RESTART_ATTEMPTS = 5
+START_ATTEMPTS = 5
 
 
 class StackFailed(Exception):
@@ -71,7 +71,7 @@ class Stack:
             self._start_ray(status.update)
             self.console.print(f"stages ready after {time.monotonic() - begin:.1f} s")
             status.update("starting tritonserver …")
-            self._start_triton()
+            self._patiently(self._start_triton)
             self.console.print(f"tritonserver ready after {time.monotonic() - begin:.1f} s")
         self._file.write(self.running)
 
@@ -111,14 +111,7 @@ class Stack:
         begin = time.monotonic()
         self.restarts += 1
         self.console.print(f"{fault}: bringing it back")
-        retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(self._may_still_come_back),
-            stop=tenacity.stop_after_attempt(RESTART_ATTEMPTS),
-            wait=tenacity.wait_exponential(max=10),
-            before_sleep=self._say_why_again,
-            reraise=True,
-        )
-        retrying(self._bring_back, with_ray)
+        self._patiently(lambda: self._bring_back(with_ray))
         self.console.print(f"back after {time.monotonic() - begin:.1f} s")
 
     def _bring_back(self, with_ray: bool) -> None:
@@ -128,12 +121,23 @@ class Stack:
             self._start_ray(lambda text: None)
         self._start_triton()
 
-    def _may_still_come_back(self, error: BaseException) -> bool:
+    def _patiently(self, start: Callable[[], None]) -> None:
+        """On a busy machine, tritonserver may end while its stubs start, in a lock of its own."""
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(self._may_still_start),
+            stop=tenacity.stop_after_attempt(START_ATTEMPTS),
+            wait=tenacity.wait_exponential(max=10),
+            before_sleep=self._say_why_again,
+            reraise=True,
+        )
+        retrying(start)
+
+    def _may_still_start(self, error: BaseException) -> bool:
         return isinstance(error, Exception) and not self.stopped.is_set()
 
     def _say_why_again(self, state: tenacity.RetryCallState) -> None:
         why = state.outcome and state.outcome.exception()
-        self.console.print(f"not back: {why}; trying again", soft_wrap=True)
+        self.console.print(f"{why}; trying again", soft_wrap=True)
 
     def _start_ray(self, say: Callable[[str], None]) -> None:
         """Returns once every stage runs."""
@@ -166,6 +170,7 @@ class Stack:
                 raise StackFailed(f"stage {event['stage']} did not start: {event['message']}")
 
     def _start_triton(self) -> None:
+        self._triton.stop(STOP_SECONDS)  # what is left of an attempt before
         self._triton.start({**self._environment, "RAY_ADDRESS": self._ray_address})
         # While it starts, its stubs appear one by one: only the server's own end is a fault then.
         self._until(self._triton.ready, self._triton.ended)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
+from gateway.checkpoint import Checkpoint
 from tests.fake_server import FakeTriton, Refusal
 from tests.gateways import Front
 from tests.waiting import wait_until
@@ -102,8 +103,7 @@ def test_a_bug_is_told_as_one(front: Front, monkeypatch: pytest.MonkeyPatch) -> 
     def fail(*_: object) -> None:
         raise ZeroDivisionError
 
-    house = front.server.app.state.house
-    monkeypatch.setattr(house.checkpoint, "card", fail)
+    monkeypatch.setattr(Checkpoint, "card", property(fail))
     answer = front.http.get("/v1/models")
     assert answer.status_code == 500
     assert answer.headers["x-request-id"] in answer.json()["error"]["message"]
