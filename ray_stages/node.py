@@ -23,17 +23,21 @@ RETRY_SECONDS = 0.5
 
 @dataclass
 class RayNode:
-    """address: host:port of the head, which is this node itself where `head` is true."""
+    """address: host:port of the head, which is this node itself where `head` is true.
+
+    words: a file for what `ray start` says, pages of advice that nobody in a container can follow.
+    """
 
     address: str
     cpus: int
+    words: Path
     head: bool = False
     process: subprocess.Popen[bytes] | None = None
 
     @classmethod
-    def of_head(cls) -> RayNode:
+    def of_head(cls, words: Path) -> RayNode:
         """Only Serve's controller runs on it: a stage that fills its memory ends no cluster."""
-        return cls(f"{_own_address()}:{GCS_PORT}", cpus=0, head=True)
+        return cls(f"{_own_address()}:{GCS_PORT}", cpus=0, words=words, head=True)
 
     def start(self) -> None:
         command = [
@@ -43,7 +47,8 @@ class RayNode:
             f"--object-store-memory={STORE_BYTES}",
             "--disable-usage-stats",
         ]
-        self.process = start_child(command, stdout=sys.stderr)
+        with self.words.open("wb") as file:
+            self.process = start_child(command, stdout=file, stderr=file)
 
     def _as_head(self) -> list[str]:
         host = self.address.rpartition(":")[0]
@@ -64,8 +69,11 @@ class RayNode:
             time.sleep(RETRY_SECONDS)
 
     def fault(self) -> str | None:
-        over = self.process is None or self.process.poll() is not None
-        return "this node's Ray has ended" if over else None
+        if self.process is not None and self.process.poll() is None:
+            return None
+        said = self.words.read_text(errors="replace").split("\n") if self.words.exists() else []
+        last = next((line for line in reversed(said) if line.strip()), "")
+        return f"this node's Ray has ended: {last.strip()}"
 
     def stop(self) -> None:
         if self.process is not None:

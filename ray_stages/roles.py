@@ -33,7 +33,7 @@ Fault = Callable[[], str | None]
 def ray_head(settings: Settings, console: Console, stopped: threading.Event) -> None:
     """The cluster's head, and the stages' deployment; no stage runs here."""
     make_token()
-    node = RayNode.of_head()
+    node = RayNode.of_head(_words(settings))
     node.start()
     environment = {**os.environ, "RAY_ADDRESS": node.address}
     with tempfile.TemporaryDirectory(prefix="relay-") as folder:
@@ -79,10 +79,14 @@ def _ended(stages: subprocess.Popen[bytes]) -> str | None:
 def _join(settings: Settings, stopped: threading.Event, cpus: int) -> RayNode:
     if not settings.ray_address:
         raise ValueError("RAY_ADDRESS is empty: host:port of the cluster's head is expected")
-    node = RayNode(settings.ray_address, cpus)
+    node = RayNode(settings.ray_address, cpus, _words(settings))
     node.wait_for_head(settings.start_seconds, stopped.is_set)
     node.start()
     return node
+
+
+def _words(settings: Settings) -> Path:
+    return Path(settings.run_dir) / "ray-start.log"
 
 
 def _watch(
