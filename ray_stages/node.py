@@ -16,6 +16,7 @@ from ray_stages.children import start_child, stop_child
 
 GCS_PORT = 6379
 STORE_BYTES = 256 * 1024**2  # of objects; what stages hand each other is small
+STARTED = "Ray runtime started"  # said when the head knows this node: a driver may join then
 STOP_SECONDS = 10.0
 CONNECT_SECONDS = 2.0
 RETRY_SECONDS = 0.5
@@ -68,16 +69,21 @@ class RayNode:
                 )
             time.sleep(RETRY_SECONDS)
 
+    def started(self) -> bool:
+        return STARTED in self._said()
+
     def fault(self) -> str | None:
         if self.process is not None and self.process.poll() is None:
             return None
-        said = self.words.read_text(errors="replace").split("\n") if self.words.exists() else []
-        last = next((line for line in reversed(said) if line.strip()), "")
-        return f"this node's Ray has ended: {last.strip()}"
+        last = ["", *self._said().split("\n")][-1]
+        return f"this node's Ray has ended: {last}"
 
     def stop(self) -> None:
         if self.process is not None:
             stop_child(self.process, STOP_SECONDS)
+
+    def _said(self) -> str:
+        return self.words.read_text(errors="replace").strip() if self.words.exists() else ""
 
 
 def answers(address: str) -> bool:

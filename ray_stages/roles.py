@@ -35,15 +35,21 @@ def ray_head(settings: Settings, console: Console, stopped: threading.Event) -> 
     make_token()
     node = RayNode.of_head(_words(settings))
     node.start()
-    environment = {**os.environ, "RAY_ADDRESS": node.address}
+    try:
+        if _watch(settings, stopped, node.fault, until=node.started):
+            _deploy(settings, node, stopped)
+    finally:
+        node.stop()
+
+
+def _deploy(settings: Settings, node: RayNode, stopped: threading.Event) -> None:
     with tempfile.TemporaryDirectory(prefix="relay-") as folder:
         command = [sys.executable, "-m", "ray_stages.ray_app", folder]
-        stages = start_child(command, env=environment)
+        stages = start_child(command, env={**os.environ, "RAY_ADDRESS": node.address})
         try:
             _watch(settings, stopped, node.fault, lambda: _ended(stages))
         finally:
             stop_child(stages, 0)  # the cluster ends as a whole: no time to take the stages down
-            node.stop()
 
 
 def ray_worker(settings: Settings, console: Console, stopped: threading.Event) -> None:
@@ -61,8 +67,10 @@ def triton(settings: Settings, console: Console, stopped: threading.Event) -> No
     node = _join(settings, stopped, cpus=0)
     drain_file = Path(settings.run_dir) / "draining"
     server = TritonServer(settings, Ports.choose(settings), drain_file, sys.stdout.buffer)
-    server.start(dict(os.environ))
     try:
+        if not _watch(settings, stopped, node.fault, until=node.started):
+            return
+        server.start(dict(os.environ))
         if _watch(settings, stopped, node.fault, server.ended, until=server.ready):
             console.print("tritonserver is ready")
         _watch(settings, stopped, node.fault, server.fault)
