@@ -16,6 +16,7 @@ from ray_stages.children import start_child, stop_child
 
 GCS_PORT = 6379
 STORE_BYTES = 256 * 1024**2  # of objects; what stages hand each other is small
+STARTED = "Ray runtime started"  # said when the head knows this node: a driver may join then
 STOP_SECONDS = 10.0
 CONNECT_SECONDS = 2.0
 RETRY_SECONDS = 0.5
@@ -23,17 +24,21 @@ RETRY_SECONDS = 0.5
 
 @dataclass
 class RayNode:
-    """address: host:port of the head, which is this node itself where `head` is true."""
+    """address: host:port of the head, which is this node itself where `head` is true.
+
+    words: a file for what `ray start` says, pages of advice that nobody in a container can follow.
+    """
 
     address: str
     cpus: int
+    words: Path
     head: bool = False
     process: subprocess.Popen[bytes] | None = None
 
     @classmethod
-    def of_head(cls) -> RayNode:
+    def of_head(cls, words: Path) -> RayNode:
         """Only Serve's controller runs on it: a stage that fills its memory ends no cluster."""
-        return cls(f"{_own_address()}:{GCS_PORT}", cpus=0, head=True)
+        return cls(f"{_own_address()}:{GCS_PORT}", cpus=0, words=words, head=True)
 
     def start(self) -> None:
         command = [
@@ -43,7 +48,8 @@ class RayNode:
             f"--object-store-memory={STORE_BYTES}",
             "--disable-usage-stats",
         ]
-        self.process = start_child(command, stdout=sys.stderr)
+        with self.words.open("wb") as file:
+            self.process = start_child(command, stdout=file, stderr=file)
 
     def _as_head(self) -> list[str]:
         host = self.address.rpartition(":")[0]
@@ -63,13 +69,21 @@ class RayNode:
                 )
             time.sleep(RETRY_SECONDS)
 
+    def started(self) -> bool:
+        return STARTED in self._said()
+
     def fault(self) -> str | None:
-        over = self.process is None or self.process.poll() is not None
-        return "this node's Ray has ended" if over else None
+        if self.process is not None and self.process.poll() is None:
+            return None
+        last = ["", *self._said().split("\n")][-1]
+        return f"this node's Ray has ended: {last}"
 
     def stop(self) -> None:
         if self.process is not None:
             stop_child(self.process, STOP_SECONDS)
+
+    def _said(self) -> str:
+        return self.words.read_text(errors="replace").strip() if self.words.exists() else ""
 
 
 def answers(address: str) -> bool:

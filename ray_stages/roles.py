@@ -33,17 +33,23 @@ Fault = Callable[[], str | None]
 def ray_head(settings: Settings, console: Console, stopped: threading.Event) -> None:
     """The cluster's head, and the stages' deployment; no stage runs here."""
     make_token()
-    node = RayNode.of_head()
+    node = RayNode.of_head(_words(settings))
     node.start()
-    environment = {**os.environ, "RAY_ADDRESS": node.address}
+    try:
+        if _watch(settings, stopped, node.fault, until=node.started):
+            _deploy(settings, node, stopped)
+    finally:
+        node.stop()
+
+
+def _deploy(settings: Settings, node: RayNode, stopped: threading.Event) -> None:
     with tempfile.TemporaryDirectory(prefix="relay-") as folder:
         command = [sys.executable, "-m", "ray_stages.ray_app", folder]
-        stages = start_child(command, env=environment)
+        stages = start_child(command, env={**os.environ, "RAY_ADDRESS": node.address})
         try:
             _watch(settings, stopped, node.fault, lambda: _ended(stages))
         finally:
             stop_child(stages, 0)  # the cluster ends as a whole: no time to take the stages down
-            node.stop()
 
 
 def ray_worker(settings: Settings, console: Console, stopped: threading.Event) -> None:
@@ -61,8 +67,10 @@ def triton(settings: Settings, console: Console, stopped: threading.Event) -> No
     node = _join(settings, stopped, cpus=0)
     drain_file = Path(settings.run_dir) / "draining"
     server = TritonServer(settings, Ports.choose(settings), drain_file, sys.stdout.buffer)
-    server.start(dict(os.environ))
     try:
+        if not _watch(settings, stopped, node.fault, until=node.started):
+            return
+        server.start(dict(os.environ))
         if _watch(settings, stopped, node.fault, server.ended, until=server.ready):
             console.print("tritonserver is ready")
         _watch(settings, stopped, node.fault, server.fault)
@@ -86,10 +94,14 @@ def _ended(stages: subprocess.Popen[bytes]) -> str | None:
 def _join(settings: Settings, stopped: threading.Event, cpus: int) -> RayNode:
     if not settings.ray_address:
         raise ValueError("RAY_ADDRESS is empty: host:port of the cluster's head is expected")
-    node = RayNode(settings.ray_address, cpus)
+    node = RayNode(settings.ray_address, cpus, _words(settings))
     node.wait_for_head(settings.start_seconds, stopped.is_set)
     node.start()
     return node
+
+
+def _words(settings: Settings) -> Path:
+    return Path(settings.run_dir) / "ray-start.log"
 
 
 def _watch(

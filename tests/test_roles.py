@@ -63,10 +63,19 @@ def test_a_head_that_does_not_answer_is_named(settings: Settings, free_port: int
         roles._join(settings, threading.Event(), cpus=0)
 
 
-def test_a_head_that_answers_is_waited_for_no_longer() -> None:
+def test_a_head_that_answers_is_waited_for_no_longer(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as head:
-        there = node.RayNode(f"127.0.0.1:{head.getsockname()[1]}", cpus=0)
+        there = node.RayNode(f"127.0.0.1:{head.getsockname()[1]}", 0, tmp_path / "words")
         there.wait_for_head(0, lambda: False)
+
+
+def test_a_node_that_ended_says_its_last_words(tmp_path: Path) -> None:
+    words = tmp_path / "words"
+    assert node.RayNode("127.0.0.1:1", 0, words).fault() == "this node's Ray has ended: "
+    words.write_text("welcome\nno such head\n\n")
+    assert (
+        node.RayNode("127.0.0.1:1", 0, words).fault() == "this node's Ray has ended: no such head"
+    )
 
 
 def test_own_address_is_the_one_that_the_peer_sees() -> None:

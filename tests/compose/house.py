@@ -58,8 +58,12 @@ class ComposeHouse:
         self.workers = workers
         begin = time.monotonic()
         self.compose("up", "-d", "--scale", f"ray-worker={workers}")
-        assert wait_until(self.is_ready, START_SECONDS), self.compose("logs", "--tail=50")
+        assert wait_until(self.is_ready, START_SECONDS), self.compose("logs", "--tail=80")
         say(f"up with {workers} worker(s), a picture goes through after {_since(begin)}")
+        for service in ("ray-head", "ray-worker", "triton"):
+            for container in self.containers(service):
+                if restarts := self.facts(container)["RestartCount"]:
+                    say(f"{service} started {restarts + 1} times\n{docker('logs', container)}")
 
     def down(self) -> None:
         self.compose("down", "--volumes", "--remove-orphans")
