@@ -70,6 +70,6 @@ def test_one_that_does_not_start_leaves_all_as_it_was(
     (broken / "unet" / "config.json").write_text("{}")
     done = deploy(cluster, broken)
     assert done.returncode == 1
-    assert "did not start: unet:" in done.stderr
+    assert "did not start: " in done.stderr
     assert generations() == before
     drawn(stack)
