@@ -52,7 +52,7 @@ class Settings:
 
     A port 0 means any free one; threads 0 means an even share of the cores for
     each replica of a stage; a number of steps, a guidance or a size of 0 or less
-    means the model's own; rows 0 are what a measurement at warm-up finds best.
+    means the model's own; replicas per node of a stage 0 are any number; rows 0 are what a measurement at warm-up finds best.
     """
 
     model: str = str(ROOT / "models" / "miniature-sd")
@@ -89,6 +89,7 @@ class Settings:
     latents_max_mb: int = 1024
     start_seconds: int = 600
 
+    replicas_per_node: int = 0
     text_encoder_replicas: int = 1
     text_encoder_cpus: float = 0.5
     text_encoder_gpus: float = -1.0
