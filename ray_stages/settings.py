@@ -52,7 +52,8 @@ class Settings:
 
     A port 0 means any free one; threads 0 means an even share of the cores for
     each replica of a stage; a number of steps, a guidance or a size of 0 or less
-    means the model's own; replicas per node of a stage 0 are any number; rows 0 are what a measurement at warm-up finds best.
+    means the model's own; replicas per node 0 are any number of a stage's; rows 0
+    are what a measurement at warm-up finds best.
     """
 
     model: str = str(ROOT / "models" / "miniature-sd")
