@@ -14,6 +14,7 @@ import pytest
 import yaml
 from ray.serve.schema import ServeDeploySchema
 
+from ray_stages.serve_app import build
 from ray_stages.settings import STAGES, Settings
 
 FOLDER = Path(__file__).parent.parent / "deploy" / "kubernetes"
@@ -100,6 +101,15 @@ def test_serve_knows_the_applications_and_each_stage_is_one() -> None:
     for stage, application in stages.items():
         assert application.name == stage
         assert [deployment.name for deployment in application.deployments] == [stage]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_is_built_as_the_settings_say(stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEVICE", "cpu")
+    monkeypatch.setenv("REPLICAS_PER_NODE", "1")
+    deployment = build({"stage": stage})._bound_deployment
+    assert deployment.name == stage
+    assert deployment._replica_config.max_replicas_per_node == 1
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
