@@ -34,7 +34,7 @@ def application(stage: str, settings: Settings) -> Any:
     if gpus < 0:
         on_gpu = settings.device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0
         gpus = GPU_SHARES[stage] if on_gpu else 0
-    options = {
+    options: dict[str, Any] = {
         **_scaling(stage, settings),
         # Roomy on purpose: the bridge counts what is in flight, the stage bounds its own batch.
         "max_ongoing_requests": 2 * settings.max_in_flight,
@@ -43,6 +43,9 @@ def application(stage: str, settings: Settings) -> Any:
         "graceful_shutdown_timeout_s": settings.drain_seconds,
         "logging_config": LoggingConfig(log_level=settings.log_level, enable_access_log=False),
     }
+    if settings.replicas_per_node:
+        # Else a second replica of one stage may take the room of the only one of another.
+        options["max_replicas_per_node"] = settings.replicas_per_node
     return DEPLOYMENTS[stage].options(**options).bind(settings.of_stages())
 
 

@@ -63,8 +63,9 @@ class Settings:
 
     A port 0 means any free one; threads 0 means an even share of the cores for
     each replica of a stage; a number of steps, a guidance or a size of 0 or less
-    means the model's own; rows 0 are what a measurement at warm-up finds best;
-    most replicas 0 are as many as there are at least.
+    means the model's own; replicas per node 0 are any number of a stage's; most
+    replicas 0 are as many as there are at least; rows 0 are what a measurement at
+    warm-up finds best.
     """
 
     model: str = str(ROOT / "models" / "miniature-sd")
@@ -105,7 +106,7 @@ class Settings:
 
     scale_up_seconds: float = 5.0
     scale_down_seconds: float = 120.0
-
+    replicas_per_node: int = 0
     text_encoder_replicas: int = 1
     text_encoder_max_replicas: int = 0
     text_encoder_target_requests: float = 16.0

@@ -15,6 +15,7 @@ import yaml
 from ray.serve.schema import ServeDeploySchema
 
 from ray_stages.generations import app_name
+from ray_stages.serve_app import build
 from ray_stages.settings import STAGES, Settings
 
 FOLDER = Path(__file__).parent.parent / "deploy" / "kubernetes"
@@ -107,6 +108,15 @@ def test_serves_own_config_file_is_the_same() -> None:
     (service,) = named("base", "RayService").values()
     own = yaml.safe_load((FOLDER.parent / "serve.yaml").read_text())
     assert own == yaml.safe_load(service["spec"]["serveConfigV2"])
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_is_built_as_the_settings_say(stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEVICE", "cpu")
+    monkeypatch.setenv("REPLICAS_PER_NODE", "1")
+    deployment = build({"stage": stage})._bound_deployment
+    assert deployment.name == stage
+    assert deployment._replica_config.max_replicas_per_node == 1
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
