@@ -19,7 +19,7 @@ from gateway.access import Access
 from gateway.body_limit import BodyLimit
 from gateway.docs import add_docs
 from gateway.door import Door
-from gateway.errors import answer_failure
+from gateway.errors import DOCUMENTED, answer_failure
 from gateway.hang_up import HangUp
 from gateway.house import open_house
 from gateway.idempotency import Idempotency
@@ -53,7 +53,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
     )
     add_docs(app)
     for api in (imagine_api, images_api, jobs_api, service_api):
-        app.include_router(api.router)
+        app.include_router(api.router, responses=DOCUMENTED)
     if (PAGE / "index.html").exists():
         app.mount("/", StaticFiles(directory=PAGE, html=True), name="page")
     return app

@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
@@ -44,6 +45,26 @@ NO_OBJECT = "expected a JSON object, sent as Content-Type: application/json"
 FIELD = re.compile(rf"({'|'.join([*OPTIONS, 'prompt', 'init_image', 'strength'])}): ")
 # What Triton's inputs are called here.
 PARAMS = {"init_image": "image", "width": "size", "height": "size"}
+
+
+class Reason(BaseModel):
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class Refusal(BaseModel):
+    """As OpenAI's clients read it."""
+
+    error: Reason
+
+
+# For the documentation: without it FastAPI promises a 422 of its own, which is never sent.
+DOCUMENTED: dict[int | str, dict[str, Any]] = {
+    "4XX": {"model": Refusal, "description": "The request is at fault"},
+    "5XX": {"model": Refusal, "description": "Too busy, too late, or a bug"},
+}
 
 
 class Failed(HTTPException):

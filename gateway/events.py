@@ -15,6 +15,7 @@ from gateway.errors import Failed
 PING_SECONDS = 5.0
 PING = b": ping\n\n"
 # Proxies may neither keep events nor collect them.
+DOCUMENTED: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 Events = AsyncGenerator[bytes, None]

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import JSONResponse
 
+from gateway import events, pictures
 from gateway.access import triton_id
 from gateway.asked import Edit, Generation, Immediate
 from gateway.errors import Failed
@@ -31,13 +32,13 @@ NO_TOKENS = {
 KEPT = {"Cache-Control": "private, max-age=3600, immutable"}
 
 
-@router.post("/generations", summary="Draw")
+@router.post("/generations", summary="Draw", responses=events.DOCUMENTED)
 async def generations(asked: Generation, request: Request, house: Here) -> Response:
     house.checkpoint.check(asked.model)
     return await _answer(house, request, asked, asked.wish(), "image_generation")
 
 
-@router.post("/edits", summary="Draw from a picture")
+@router.post("/edits", summary="Draw from a picture", responses=events.DOCUMENTED)
 async def edits(
     asked: Annotated[Edit, Form(media_type="multipart/form-data")], request: Request, house: Here
 ) -> Response:
@@ -45,7 +46,13 @@ async def edits(
     return await _answer(house, request, asked, await asked.wish(), "image_edit")
 
 
-@router.get("/files/{id}", summary="Fetch what response_format=url left here", name="file")
+@router.get(
+    "/files/{id}",
+    summary="Fetch what response_format=url left here",
+    name="file",
+    response_class=Response,
+    responses=pictures.DOCUMENTED,
+)
 async def file(id: str, house: Here) -> Response:
     kept = await house.store.get(f"file:{id}")
     if kept is None:
@@ -58,9 +65,9 @@ async def _answer(
 ) -> Response:
     if asked.stream:
         return await respond(_events(house, triton_id(request), asked, wish, kind))
-    pictures = await house.studio.draw(wish, triton_id(request))
-    data = [await _datum(house, request, asked, picture) for picture in pictures]
-    document = {**_facts(asked, pictures[0]), "created": int(time.time()), "data": data}
+    drawn = await house.studio.draw(wish, triton_id(request))
+    data = [await _datum(house, request, asked, picture) for picture in drawn]
+    document = {**_facts(asked, drawn[0]), "created": int(time.time()), "data": data}
     return JSONResponse(document, headers={"Cache-Control": "no-store"})
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
+from gateway import events, pictures
 from gateway.asked import Submission
 from gateway.events import Events, event, respond
 from gateway.house import Here, House
@@ -44,7 +45,12 @@ async def cancel(id: str, request: Request, house: Here) -> Response:
     return await _shown(house, request, job)
 
 
-@router.get("/{id}/events", summary="Watch", response_class=StreamingResponse)
+@router.get(
+    "/{id}/events",
+    summary="Watch",
+    response_class=StreamingResponse,
+    responses=events.DOCUMENTED,
+)
 async def watch(id: str, request: Request, house: Here) -> Response:
     """An event `job` now and at each change until it is over, with `preview` (a PNG in base64) when
     there is a new one. Who connects again is told how it is then."""
@@ -52,7 +58,13 @@ async def watch(id: str, request: Request, house: Here) -> Response:
     return await respond(_changes(house, request, job))
 
 
-@router.get("/{id}/images/{index}", summary="Fetch a picture", name="job_image")
+@router.get(
+    "/{id}/images/{index}",
+    summary="Fetch a picture",
+    name="job_image",
+    response_class=Response,
+    responses=pictures.DOCUMENTED,
+)
 async def image(id: str, index: int, house: Here) -> Response:
     file = await house.jobs.file(id, index)
     return Response(file, media_type=media_type(file), headers=KEPT)

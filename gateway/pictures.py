@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import io
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from PIL import Image
 
 SIGNATURES = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"RIFF": "image/webp"}
+# For the documentation of a route that answers with one of them.
+DOCUMENTED: dict[int | str, dict[str, Any]] = {
+    200: {"content": {kind: {} for kind in SIGNATURES.values()}}
+}
 PARAMETERS = "parameters"  # the text of a PNG that says how it was made
 EXIF_DESCRIPTION = 0x010E
 FINEST = 100

@@ -40,7 +40,13 @@ async def ready(house: Here, response: Response) -> dict[str, str]:
     return {"status": "ready"}
 
 
-@router.get("/metrics", tags=["Service"], summary="For Prometheus", response_class=Response)
+@router.get(
+    "/metrics",
+    tags=["Service"],
+    summary="For Prometheus",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {}}}},
+)
 async def metrics(house: Here) -> Response:
     counts = await house.store.counts()
     house.metrics.jobs.labels("queued").set(counts.waiting)

@@ -1,0 +1,51 @@
+"""What a run of cases has come to, in files that outlive whoever writes them."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, Phase
+
+SHOWN = 2000
+# Nothing is kept or made smaller: a case is known by its seed, and a server may be gone.
+SETTINGS: dict[str, Any] = {
+    "database": None,
+    "deadline": None,
+    "phases": [Phase.generate],
+    "suppress_health_check": list(HealthCheck),
+}
+
+
+class Notes:
+    """last: the case in work, so that one which ends the server is known."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._last = file.with_suffix(".last")
+        self.codes: Counter[str] = Counter()
+        self.wrong: dict[str, str] = {}
+
+    @property
+    def cases(self) -> int:
+        return self.codes.total()
+
+    def begin(self, case: object) -> str:
+        shown = f"{case!r}"[:SHOWN]
+        self._last.write_text(shown)
+        return shown
+
+    def complain(self, what: str, shown: str) -> None:
+        """Once for each kind."""
+        self.wrong.setdefault(what[:400], shown)
+
+    def write(self) -> None:
+        self._file.write_text(json.dumps({"codes": self.codes, "wrong": self.wrong}, indent=1))
+
+
+def read(file: Path) -> dict[str, Any]:
+    nothing: dict[str, Any] = {"codes": {}, "wrong": {}}
+    found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else nothing
+    return found

@@ -1,0 +1,96 @@
+"""What the processes of a stack hold: memory, files, shared memory, objects in Ray's store."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from tests.serving import Stack
+
+MB = 1024**2
+SHM = Path("/dev/shm")
+# Idle workers that Ray keeps for later come and go as it likes.
+UNNAMED = re.compile(r"ray::IDLE")
+ROLES = {
+    r"ServeReplica:(\w+):": r"replica \1",
+    r"python_backend_stub \S*/(\w+)/1/model.py": r"stub \1",
+    r"bin/tritonserver ": "tritonserver",
+    r"-m gateway": "gateway",
+    r"ray::ServeController": "Serve controller",
+    r"ray::Cancellations": "cancellation actor",
+    r"gcs/gcs_server ": "Ray GCS",
+    r"raylet/raylet ": "raylet",
+    r"-m ray_stages.ray_app": "Ray driver",
+    r"-m ray_stages serve": "launcher",
+}
+# In the file in which a raylet writes down its state, every ten seconds.
+STORE = re.compile(r"pinned objects size: (\d+)")
+OBJECTS = re.compile(r"num local plasma objects: (\d+)")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One look at it; keys of `values` are what was measured: `gateway RSS MB`."""
+
+    at: float
+    pids: Mapping[str, int]
+    values: Mapping[str, float]
+
+
+@dataclass
+class Watcher:
+    stack: Stack
+    samples: list[Sample] = field(default_factory=list)
+
+    def look(self) -> Sample:
+        pids: dict[str, int] = {}
+        values: dict[str, float] = {}
+        for process in [psutil.Process(self.stack.process.pid), *self.stack.processes()]:
+            try:
+                role = role_of(" ".join(process.cmdline()))
+                if role:
+                    pids[role] = process.pid
+                    values[f"{role} RSS MB"] = process.memory_info().rss / MB
+                    values[f"{role} handles"] = process.num_fds()
+            except psutil.NoSuchProcess:
+                continue
+        self.samples.append(Sample(time.time(), pids, {**values, **self._shared()}))
+        return self.samples[-1]
+
+    def _shared(self) -> dict[str, float]:
+        names = [part for p in self.stack.processes("bin/tritonserver ") for part in p.cmdline()]
+        own = [name.removeprefix("--id=") for name in names if name.startswith("--id=")]
+        sizes = [file.stat().st_size for name in own for file in SHM.glob(f"{name}*")]
+        return {"/dev/shm MB": sum(sizes) / MB, "/dev/shm files": len(sizes), **self._objects()}
+
+    def _objects(self) -> dict[str, float]:
+        """Of Ray's object store, as the raylet says."""
+        driver = self.stack.processes("-m ray_stages.ray_app")
+        if not driver:
+            return {}
+        file = Path(driver[0].cmdline()[-1]) / "ray/session_latest/logs/debug_state.txt"
+        text = file.read_text(errors="replace") if file.exists() else ""
+        used, objects = STORE.search(text), OBJECTS.search(text)
+        if not used or not objects:
+            return {}
+        return {"object store MB": int(used[1]) / MB, "objects in store": int(objects[1])}
+
+
+def role_of(command: str) -> str:
+    """What a process is for; empty for those that may come and go."""
+    if UNNAMED.search(command):
+        return ""
+    for pattern, role in ROLES.items():
+        if found := re.search(pattern, command):
+            return found.expand(role)
+    return ""
+
+
+def replaced(before: Sample, after: Sample) -> list[str]:
+    """The roles whose process is gone or another."""
+    return [role for role, pid in before.pids.items() if after.pids.get(role) != pid]
