@@ -74,6 +74,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--json", action="store_true", help="print what came back as one JSON document")
     add("--http", action="store_true", help="HTTP in place of gRPC")
     add("--url", default="", help="host:port; or set TRITON_GRPC, TRITON_HTTP")
+    add("--tls-ca", default="", metavar="FILE", help="gRPC with TLS; or set TRITON_TLS_CA")
     add("--timeout", type=float, default=300, help="seconds for the whole request: 300")
     add("--retries", type=int, default=3, help="while busy or out of reach: 3")
     add("--request-id", default="", help="stands in the server's logs")
@@ -112,7 +113,11 @@ def draw(options: argparse.Namespace) -> list[Picture]:
     """Generates, with a moving bar when somebody is looking."""
     number = len(options.prompt)
     client = Client(
-        options.url, http=options.http, timeout=options.timeout, retries=options.retries
+        options.url,
+        http=options.http,
+        tls_ca=options.tls_ca,
+        timeout=options.timeout,
+        retries=options.retries,
     )
     waiting = Progress(
         TextColumn(f"drawing {number} picture{'s' * (number > 1)}"),

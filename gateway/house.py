@@ -43,7 +43,7 @@ class House:
 
 @asynccontextmanager
 async def open_house(settings: GatewaySettings, metrics: Metrics) -> AsyncIterator[House]:
-    triton = Triton(settings.triton_grpc)
+    triton = Triton(settings.triton_grpc, settings.triton_tls_ca)
     store = await open_store(settings.store, settings.checkpoint, settings.store_bytes)
     studio = Studio(
         triton,

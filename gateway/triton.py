@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -43,10 +44,16 @@ POLICY = {
 class Triton:
     """Whoever leaves `draw` or `stream` before the end has the server cancel the request."""
 
-    def __init__(self, addresses: Sequence[str]) -> None:
-        options = {**CHANNEL, "grpc.service_config": json.dumps(POLICY)}
+    def __init__(self, addresses: Sequence[str], tls_ca: Path | None = None) -> None:
+        """tls_ca: whom to trust with TLS; without it, gRPC is plain."""
+        policy = {**CHANNEL, "grpc.service_config": json.dumps(POLICY)}
         target = addresses[0] if len(addresses) == 1 else f"ipv4:{','.join(addresses)}"
-        self._channel = grpc.aio.insecure_channel(target, options=list(options.items()))
+        options = list(policy.items())
+        if tls_ca:
+            trusted = grpc.ssl_channel_credentials(tls_ca.read_bytes())
+            self._channel = grpc.aio.secure_channel(target, trusted, options)
+        else:
+            self._channel = grpc.aio.insecure_channel(target, options)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         self._cancelling: set[asyncio.Task[None]] = set()
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import IO
 from urllib.parse import urlsplit
 
+from ray_stages import tls
 from ray_stages.children import start_child, stop_child
 from ray_stages.settings import ROOT, Settings
 
@@ -34,6 +35,7 @@ class GatewayProcess:
             env={
                 **os.environ,
                 "TRITON_GRPC": self.grpc,
+                "TRITON_TLS_CA": tls.trusted(self.settings),
                 "MODEL": self.settings.model,
                 "GATEWAY_PORT": str(port),
             },

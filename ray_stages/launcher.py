@@ -53,7 +53,12 @@ def serve(settings: Settings, console: Console) -> int:
 def execute(settings: Settings, console: Console, command: list[str]) -> int:
     """Returns the command's own exit status."""
     with _running_stack(settings, console) as stack:
-        environment = {**os.environ, "TRITON_GRPC": stack.grpc, "TRITON_HTTP": stack.http}
+        environment = {
+            **os.environ,
+            "TRITON_GRPC": stack.grpc,
+            "TRITON_HTTP": stack.http,
+            "TRITON_TLS_CA": stack.tls_ca,
+        }
         child = subprocess.Popen(command, env=environment)
         _on_signals(child.terminate)
         return child.wait()

@@ -21,6 +21,7 @@ AT_LEAST_1 = (
     *("max_in_flight", "max_prompts", "max_steps", "max_seconds", "attempts"),
     *("max_image_bytes", "max_image_pixels", "unet_deep_every"),
 )
+FILES = ("grpc_tls_certificate", "grpc_tls_key")
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -65,6 +66,8 @@ class Settings:
     grpc_port: int = 8001
     metrics_port: int = 8002
     gateway_port: int = 8080
+    grpc_tls_certificate: str = ""
+    grpc_tls_key: str = ""
     ray_address: str = ""
     cache_dir: str = str(Path("~/.cache/latent-relay").expanduser())
     run_dir: str = str(ROOT / ".run")
@@ -127,9 +130,9 @@ class Settings:
             except ValueError:
                 kind = hints[field.name].__name__
                 raise ValueError(f"{field.name.upper()}={text!r} is not of type {kind}") from None
-        for folder in ("cache_dir", "run_dir", "latents_dir"):
-            if folder in given:
-                given[folder] = _absolute(given[folder])
+        for path in (*FILES, "cache_dir", "run_dir", "latents_dir"):
+            if path in given:
+                given[path] = _absolute(given[path])
         # A folder of that name comes before a Hugging Face id.
         if "model" in given and Path(given["model"]).expanduser().is_dir():
             given["model"] = _absolute(given["model"])
@@ -149,6 +152,11 @@ class Settings:
         for name in (*AT_LEAST_1, *(f"{stage}_replicas" for stage in STAGES)):
             if getattr(self, name) < 1:
                 raise _refusal(name, getattr(self, name), "at least 1")
+        for name, other in (FILES, FILES[::-1]):
+            if getattr(self, name) and not getattr(self, other):
+                raise _refusal(other, "", f"given beside {name.upper()}")
+            if getattr(self, name) and not Path(getattr(self, name)).is_file():
+                raise _refusal(name, getattr(self, name), "a file")
         is_hub_id = re.fullmatch(r"[\w.-]+/[\w.-]+", self.model)
         if not is_hub_id and not (Path(self.model) / "model_index.json").is_file():
             raise _refusal("model", self.model, "a checkpoint's directory or a Hugging Face id")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 
+from ray_stages import tls
 from ray_stages.ports import Ports
 from ray_stages.settings import Settings
 
@@ -24,6 +25,7 @@ class RunningStack:
     metrics: str
     serves: list[str]
     gateway: str = ""  # an address with http:// or https://, where there is one
+    tls_ca: str = ""  # a file, where gRPC speaks TLS
 
     @classmethod
     def of(cls, settings: Settings, ports: Ports, gateway: str = "") -> RunningStack:
@@ -34,6 +36,7 @@ class RunningStack:
             metrics=f"{settings.host}:{ports.metrics}",
             serves=_serves(settings),
             gateway=gateway,
+            tls_ca=tls.trusted(settings),
         )
 
     def answers(self) -> bool:

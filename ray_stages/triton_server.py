@@ -18,6 +18,7 @@ from typing import IO
 
 import psutil
 
+from ray_stages import tls
 from ray_stages.children import start_child, stop_child
 from ray_stages.ports import Ports
 from ray_stages.settings import ROOT, Settings
@@ -144,6 +145,7 @@ class TritonServer:
             "--allow-gpu-metrics=false",
             f"--http-restricted-api={guarded}",
             f"--grpc-restricted-protocol={guarded}",
+            *tls.server_options(settings),
             f"--exit-timeout-secs={EXIT_SECONDS}",
             f"--backend-config=python,shm-region-prefix-name={self.name}",
             f"--backend-config=python,stub-timeout-seconds={settings.start_seconds}",

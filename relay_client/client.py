@@ -33,14 +33,22 @@ class Client:
     `timeout` (seconds) covers a whole request. Within it, a server that is busy or out of reach
     is asked again, up to `retries` times; drawing the same seed twice gives the same picture.
 
+    `tls_ca` (TRITON_TLS_CA) is a PEM file: with it gRPC speaks TLS, to servers that it vouches for.
+
     Whoever leaves before the end (an interrupt, a timeout, a stream that is closed) has the
     server cancel the request.
     """
 
     def __init__(
-        self, url: str = "", *, http: bool = False, timeout: float = 300, retries: int = 3
+        self,
+        url: str = "",
+        *,
+        http: bool = False,
+        tls_ca: str = "",
+        timeout: float = 300,
+        retries: int = 3,
     ) -> None:
-        self._transport: Transport = HttpTransport(url) if http else GrpcTransport(url)
+        self._transport: Transport = HttpTransport(url) if http else GrpcTransport(url, tls_ca)
         self.timeout = timeout
         self.retries = retries
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -25,11 +27,18 @@ CODES_IN_STREAMS = [("triton_grpc_error", "true")]
 
 
 class GrpcTransport:
-    def __init__(self, url: str = "") -> None:
+    """tls_ca: a PEM file with the authorities to trust; without one, gRPC is plain."""
+
+    def __init__(self, url: str = "", tls_ca: str = "") -> None:
         self.url = address(url, "GRPC", "127.0.0.1:8001")
         if re.match("https?://", self.url):
             raise AddressError(f"gRPC takes host:port, got {self.url}; --http (http=True) takes it")
-        self._channel = grpc.insecure_channel(self.url, options=list(CHANNEL.items()))
+        trusted, options = credentials(tls_ca), list(CHANNEL.items())
+        self._channel = (
+            grpc.secure_channel(self.url, trusted, options)
+            if trusted
+            else grpc.insecure_channel(self.url, options)
+        )
         self._triton = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
 
     def close(self) -> None:
@@ -77,6 +86,12 @@ class GrpcTransport:
             return bool(self._triton.ServerLive(service_pb2.ServerLiveRequest(), timeout=1).live)
         except grpc.RpcError:
             return False
+
+
+def credentials(tls_ca: str = "") -> Any:
+    """None where gRPC is to be plain."""
+    file = tls_ca or os.environ.get("TRITON_TLS_CA", "")
+    return grpc.ssl_channel_credentials(Path(file).read_bytes()) if file else None
 
 
 def message(call: Call, seconds: float) -> Any:

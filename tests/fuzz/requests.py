@@ -8,7 +8,6 @@ overflows, JSON nested by the thousand, a body in many tiny chunks.
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -38,7 +37,14 @@ NUMBERS = st.sampled_from([0, 1, -1, 10**6, 2**31, 2**63 - 1, -(2**63)])
 VALUES = st.one_of(NUMBERS, st.booleans(), st.sampled_from(["", "x", "1"]), st.floats())
 PARAMETERS = (
     *("timeout", "priority", "sequence_id", "sequence_start", "sequence_end", "binary_data"),
-    *("shared_memory_region", "shared_memory_byte_size", "triton_unknown", "unknown", "headers", ""),
+    *(
+        "shared_memory_region",
+        "shared_memory_byte_size",
+        "triton_unknown",
+        "unknown",
+        "headers",
+        "",
+    ),
 )
 SOME_PARAMETERS = st.one_of(
     st.just({}), st.dictionaries(st.sampled_from(PARAMETERS), VALUES, max_size=2)

@@ -1,0 +1,125 @@
+"""Hostile requests to a stack of its own, through Triton's ports and through the gateway.
+
+Ends with a table and a verdict: no process of the stack was replaced, nothing hung, no error was
+ours, memory stayed flat. With `--stack PID` it uses one that `make serve` started.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.fuzz import flat
+from tests.fuzz.notes import read
+from tests.fuzz.processes import Watcher, replaced
+from tests.serving import ROOT, Stack, start_stack
+
+LOOK_SECONDS = 5.0
+GATEWAYS_SHARE = 0.3
+# Small pictures, caches that are full early, and nobody sent away for asking often.
+SETTINGS = {
+    "DEFAULT_STEPS": "1",
+    "MAX_STEPS": "4",
+    "MAX_SIZE": "128",
+    "TEXT_ENCODER_CACHE_MB": "1",
+    "CACHE_BYTES": "1000000",
+    "RATE_LIMIT": "100000/second",
+    "RESULTS_SECONDS": "60",
+    "LOG_LEVEL": "WARNING",
+}
+
+
+@contextmanager
+def a_stack(folder: Path, **settings: str) -> Iterator[Stack]:
+    store = f"sqlite:///{folder}/gateway.sqlite"
+    stack = start_stack(folder / "serve.log", STORE=store, **{**SETTINGS, **settings})
+    try:
+        stack.wait_ready()
+        yield stack
+    finally:
+        stack.process.terminate()
+        stack.process.wait(120)
+
+
+def sender(module: str, notes: Path, *arguments: object) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", f"tests.fuzz.{module}", f"--notes={notes}"]
+    return subprocess.Popen([*command, *map(str, arguments)], cwd=ROOT)
+
+
+def senders(
+    stack: Stack, folder: Path, cases: int, seed: int
+) -> dict[Path, subprocess.Popen[bytes]]:
+    """One for each door, at the same time."""
+    through = int(cases * GATEWAYS_SHARE)
+    triton, gateway = folder / "triton.json", folder / "gateway.json"
+    ports = ("--grpc", stack.grpc, "--http", stack.http)
+    return {
+        triton: sender("triton", triton, *ports, "--cases", cases - through, "--seed", seed),
+        gateway: sender(
+            "gateway", gateway, "--url", stack.gateway, "--cases", through, "--seed", seed
+        ),
+    }
+
+
+def run(stack: Stack, folder: Path, cases: int, seed: int) -> dict[str, Any]:
+    watcher = Watcher(stack)
+    before, begun, gone = watcher.look(), time.monotonic(), set[str]()
+    at_work = senders(stack, folder, cases, seed)
+    try:
+        while any(process.poll() is None for process in at_work.values()):
+            time.sleep(LOOK_SECONDS)
+            gone |= set(replaced(before, watcher.look()))
+    finally:
+        for process in at_work.values():
+            process.terminate()
+    codes: Counter[str] = Counter()
+    wrong: dict[str, str] = {}
+    for notes in at_work:
+        found = read(notes)
+        codes += Counter(found["codes"])
+        wrong |= found["wrong"]
+    unfinished = [notes.stem for notes, process in at_work.items() if process.returncode]
+    return {
+        "cases": codes.total(),
+        "seconds": round(time.monotonic() - begun),
+        "codes": dict(sorted(codes.items())),
+        "wrong": wrong,
+        "replaced": sorted(gone),
+        "unfinished": unfinished,
+        "lines": flat.lines(watcher.samples),
+    }
+
+
+def told(found: dict[str, Any]) -> bool:
+    """Prints it all; whether it is well."""
+    lines = found.pop("lines")
+    print(flat.table(lines))
+    print(json.dumps(found, indent=1))
+    rising = [line.what for line in lines if not line.is_flat]
+    well = not (found["wrong"] or found["replaced"] or found["unfinished"] or rising)
+    print(f"{found['cases']} cases in {found['seconds']} s: {'well' if well else 'NOT WELL'}")
+    return well
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
+    parser.add_argument("--cases", type=int, default=5000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--folder", type=Path, default=ROOT / ".run" / "fuzz")
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    with a_stack(options.folder) as stack:
+        found = run(stack, options.folder, options.cases, options.seed)
+    sys.exit(0 if told(found) else 1)
+
+
+if __name__ == "__main__":
+    main()
