@@ -98,7 +98,7 @@ def joined(address: str, **token: str) -> str:
     }
     done = subprocess.run(
         [sys.executable, "-c", JOIN.format(address)],
-        env={**environment, **timeouts, **token},
+        env={**environment, **patience, **token},
         capture_output=True,
         text=True,
         timeout=90,

@@ -12,6 +12,7 @@ import requests
 import schemathesis
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
 from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS, load_all_checks
 from schemathesis.core.failures import FailureGroup
@@ -33,7 +34,7 @@ NAMES = (
 )
 PRINTABLE = st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=300)
 WORDS = st.sampled_from(["a", "*", "null", "http://evil.example", "localhost", "bytes=0-1"])
-HEADERS = st.one_of(
+HEADERS: SearchStrategy[dict[str, str]] = st.one_of(
     st.just({}),
     st.dictionaries(st.sampled_from(NAMES), st.one_of(WORDS, PRINTABLE), max_size=2),
 )
@@ -46,7 +47,7 @@ class Sender:
         self._notes = notes
         self._session = requests.Session()
         self._checks = CHECKS.get_by_names(CHECKED)
-        schema = schemathesis.openapi.from_url(f"{url}/openapi.json")
+        schema: Any = schemathesis.openapi.from_url(f"{url}/openapi.json")
         self.operations: list[Any] = [found.ok() for found in schema.get_all_operations()]
 
     def send(self, operation: Any, cases: int, seed: int, **fixed: Any) -> None:
@@ -81,7 +82,7 @@ class Sender:
 
     def submitted(self) -> str:
         """The id of a job, so that not all that is asked about is unknown."""
-        job = {"prompt": "a", "steps": 1, "size": "64x64", "seed": 1, "previews": True}
+        job: Any = {"prompt": "a", "steps": 1, "size": "64x64", "seed": 1, "previews": True}
         answer = self._session.post(f"{self._url}/v1/jobs", json=job, timeout=HANG_SECONDS)
         return str(answer.json()["id"])
 

@@ -1,8 +1,8 @@
 """Whole requests to Triton, over gRPC and over HTTP in its three forms.
 
-Left out is what is known to end tritonserver 2.51 by itself, before any of our code hears of it, and
-which the gateway never sends (SECURITY.md): the parameter `classification`, a shape whose product
-overflows, JSON nested by the thousand, a body in many tiny chunks.
+Left out is what is known to end tritonserver 2.51 by itself, before any of our code hears of it,
+and what the gateway never sends (SECURITY.md): the parameter `classification`, a shape whose
+product overflows, JSON nested by the thousand, a body in many tiny chunks.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ PARAMETERS = (
         "",
     ),
 )
-SOME_PARAMETERS = st.one_of(
+SOME_PARAMETERS: SearchStrategy[dict[str, Any]] = st.one_of(
     st.just({}), st.dictionaries(st.sampled_from(PARAMETERS), VALUES, max_size=2)
 )
 
