@@ -2,6 +2,8 @@
 ##
 PROMPT ?= a large yellow star on a black background
 OUT ?= image.png
+CASES ?= 5000
+MINUTES ?= 30
 
 # The words of a request travel in the environment, raw: neither make nor the shell reads them.
 $(foreach name,PROMPT OUT NEGATIVE SCHEDULER SEED STEPS GUIDANCE WIDTH HEIGHT,\
@@ -24,6 +26,12 @@ serve: setup ## keep the stack running until Ctrl-C
 
 test: setup ## unit tests and the integration suite; ARGS go to pytest
 	@exec $(PY) -m pytest $(ARGS)
+
+fuzz: setup ## hostile requests to a stack of its own; CASES=50000; ARGS such as --seed 7
+	@exec $(PY) -m tests.fuzz --cases "$(CASES)" $(ARGS)
+
+soak: setup ## four fifths of what a stack can do, and whether all stays flat; MINUTES=30
+	@exec $(PY) -m tests.fuzz.soak --minutes "$(MINUTES)"
 
 bench: setup ## measure us beside our peers, 30 minutes; ARGS go to benchmarks, such as --quick
 	@exec $(PY) -m benchmarks $(ARGS)
@@ -63,4 +71,4 @@ help: ## show this
 .venv/bin/python:
 
 .DEFAULT_GOAL := help
-.PHONY: image serve test bench bench-runtimes check format setup clean help
+.PHONY: image serve test fuzz soak bench bench-runtimes check format setup clean help

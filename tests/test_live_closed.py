@@ -92,10 +92,7 @@ JOIN = "import ray; ray.init(address='{}', log_to_driver=False); print(len(ray.n
 def joined(address: str, **token: str) -> str:
     """What Ray says to who would join from this machine."""
     environment = {name: value for name, value in os.environ.items() if "RAY_" not in name}
-    timeouts = {
-        "RAY_gcs_server_request_timeout_seconds": "5",
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-    }
+    patience = {"RAY_gcs_server_request_timeout_seconds": "5"}
     done = subprocess.run(
         [sys.executable, "-c", JOIN.format(address)],
         env={**environment, **patience, **token},

@@ -135,9 +135,8 @@ def main() -> None:
     lines = flat.lines(watcher.samples)
     print(flat.table(lines))
     rising = [line.what for line in lines if not line.is_flat]
-    print(
-        f"{dict(load.answers)}, the slowest {load.late:.1f} s; replaced: {sorted(gone) or 'none'}"
-    )
+    print(f"{dict(load.answers)}, the slowest after {load.late:.1f} s")
+    print(f"processes replaced: {', '.join(sorted(gone)) or 'none'}")
     well = not rising and not gone and set(load.answers) == {"right"}
     print("flat" if well else f"NOT WELL: {', '.join(rising) or 'see above'}")
     sys.exit(0 if well else 1)
