@@ -9,6 +9,7 @@ from typing import Annotated
 from limits import parse
 from pydantic import (
     Field,
+    FilePath,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
@@ -35,7 +36,7 @@ class GatewaySettings(BaseSettings):
     gateway_bind: str = "127.0.0.1"
     gateway_port: Annotated[int, Field(ge=0, le=65535)] = 8080
     triton_grpc: Words = ("127.0.0.1:8001",)
-    triton_tls_ca: Path | None = None
+    triton_tls_ca: FilePath | None = None
     model: str = "stable_diffusion"
     tls_certificate: Path | None = None
     tls_key: Path | None = None

@@ -130,8 +130,8 @@ class DenoiseRequest:
 
     @classmethod
     def parse(cls, tensors: Tensors, card: ModelCard, settings: Settings) -> DenoiseRequest:
+        n = fields.rows("prompt_embeds", tensors["prompt_embeds"], settings.max_prompts)
         embeds = _embeddings("prompt_embeds", tensors["prompt_embeds"], card)
-        n = fields.rows("prompt_embeds", embeds, settings.max_prompts)
         most = settings.max_steps
         steps = fields.integer(tensors, "steps", card.steps, 1, most)
         init = InitImage.parse(tensors, n, steps, card)

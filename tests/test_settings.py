@@ -37,6 +37,8 @@ def test_an_empty_variable_is_not_set(model: str) -> None:
         ("UNET_DEEP_EVERY", "0", "UNET_DEEP_EVERY=0 is not at least 1"),
         ("VAE_ENCODER_REPLICAS", "0", "VAE_ENCODER_REPLICAS=0 is not at least 1"),
         ("MAX_IMAGE_PIXELS", "0", "MAX_IMAGE_PIXELS=0 is not at least 1"),
+        ("GRPC_TLS_CERTIFICATE", __file__, "GRPC_TLS_KEY= is not given beside GRPC_TLS_CERT"),
+        ("GRPC_TLS_KEY", __file__, "GRPC_TLS_CERTIFICATE= is not given beside GRPC_TLS_KEY"),
         ("MODEL", "/nowhere", "MODEL=/nowhere is not a checkpoint's directory or a"),
     ],
 )

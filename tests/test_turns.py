@@ -6,6 +6,7 @@ from itertools import permutations
 import pytest
 
 from ray_stages import turns
+from ray_stages.errors import InvalidRequest
 from ray_stages.turns import Turns
 
 
@@ -62,6 +63,23 @@ def test_what_broke_off_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
         order, out = Turns(), list[int]()
         for stream in range(100):
             await answer(order, stream, 0, 1, out)
-        return len(order._passed)
+        return len(order._streams)
 
     assert asyncio.run(main()) <= 10
+
+
+def test_one_whose_earlier_ones_never_come_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that calls the decoder itself may say anything; it held its place for an hour."""
+    monkeypatch.setattr(turns, "COMING_SECONDS", 0.05)
+
+    async def main() -> list[int]:
+        order, out = Turns(), list[int]()
+        slow = asyncio.create_task(answer(order, 1, 0, 2, out, seconds=0.2))
+        await asyncio.sleep(0)
+        await answer(order, 1, 1, 2, out)  # the earlier one has come, and takes its time
+        await slow
+        with pytest.raises(InvalidRequest, match="sequence: got 3, expected the earlier ones"):
+            await asyncio.wait_for(answer(order, 2, 3, 3, out), 1)
+        return out
+
+    assert asyncio.run(main()) == [0, 1]
