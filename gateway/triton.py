@@ -48,7 +48,8 @@ class Triton:
         """tls_ca: whom to trust with TLS; without it, gRPC is plain."""
         policy = {**CHANNEL, "grpc.service_config": json.dumps(POLICY)}
         target = addresses[0] if len(addresses) == 1 else f"ipv4:{','.join(addresses)}"
-        options = list(policy.items())
+        # With TLS, all of several answer for the name of the first.
+        options = [*policy.items(), ("grpc.default_authority", addresses[0])]
         if tls_ca:
             trusted = grpc.ssl_channel_credentials(tls_ca.read_bytes())
             self._channel = grpc.aio.secure_channel(target, trusted, options)

@@ -86,19 +86,22 @@ def test_over_grpc_they_are_closed_too(stack: Stack, call: str) -> None:
                 method(CALLS[call], timeout=10, metadata=metadata)
 
 
-JOIN = "import ray; ray.init(address='{}', log_to_driver=False); print(len(ray.nodes()), 'node')"
+JOIN = """
+import sys
+from ray._raylet import GcsClient
+print(len(GcsClient(address=sys.argv[1]).get_all_node_info(timeout=10)), "node")
+"""
 
 
 def joined(address: str, **token: str) -> str:
-    """What Ray says to who would join from this machine."""
+    """What Ray says to a client of this machine."""
     environment = {name: value for name, value in os.environ.items() if "RAY_" not in name}
-    patience = {"RAY_gcs_server_request_timeout_seconds": "5"}
     done = subprocess.run(
-        [sys.executable, "-c", JOIN.format(address)],
-        env={**environment, **patience, **token},
+        [sys.executable, "-c", JOIN, address],
+        env={**environment, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", **token},
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=60,
     )
     return done.stdout + done.stderr
 
@@ -111,11 +114,9 @@ def inside(stack: Stack) -> dict[str, str]:
 def test_nobody_joins_ray_without_its_token(stack: Stack) -> None:
     own = inside(stack)
     address, token = own["RAY_ADDRESS"], own["RAY_AUTH_TOKEN"]
-    assert "1 node" in joined(address, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=token)
+    assert joined(address, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=token) == "1 node\n"
     for stranger in ({}, {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}):
-        said = joined(address, **stranger)
-        assert "node" not in said.splitlines()[0]
-        assert "oken" in said
+        assert "InvalidAuthToken" in joined(address, **stranger)
 
 
 # gRPC with TLS

@@ -1,13 +1,14 @@
 """Hostile requests to a stack of its own, through Triton's ports and through the gateway.
 
 Ends with a table and a verdict: no process of the stack was replaced, nothing hung, no error was
-ours, memory stayed flat. With `--stack PID` it uses one that `make serve` started.
+ours, and memory stayed flat.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import subprocess
 import sys
 import time
@@ -24,6 +25,8 @@ from tests.serving import ROOT, Stack, start_stack
 
 LOOK_SECONDS = 5.0
 GATEWAYS_SHARE = 0.3
+SENDERS = 3  # for each of the two
+APART = 1_000_000  # their seeds
 # Small pictures, caches that are full early, and nobody sent away for asking often.
 SETTINGS = {
     "DEFAULT_STEPS": "1",
@@ -57,24 +60,31 @@ def sender(module: str, notes: Path, *arguments: object) -> subprocess.Popen[byt
 def senders(
     stack: Stack, folder: Path, cases: int, seed: int
 ) -> dict[Path, subprocess.Popen[bytes]]:
-    """One for each door, at the same time."""
-    through = int(cases * GATEWAYS_SHARE)
-    triton, gateway = folder / "triton.json", folder / "gateway.json"
-    ports = ("--grpc", stack.grpc, "--http", stack.http)
-    return {
-        triton: sender("triton", triton, *ports, "--cases", cases - through, "--seed", seed),
-        gateway: sender(
-            "gateway", gateway, "--url", stack.gateway, "--cases", through, "--seed", seed
-        ),
+    """Several for each door, at the same time, each with cases of its own."""
+    doors = {
+        "triton": (1 - GATEWAYS_SHARE, ("--grpc", stack.grpc, "--http", stack.http)),
+        "gateway": (GATEWAYS_SHARE, ("--url", stack.gateway)),
     }
+    found = {}
+    for module, (share, address) in doors.items():
+        each = math.ceil(cases * share / SENDERS)
+        for number in range(SENDERS):
+            notes = folder / f"{module}-{number}.json"
+            notes.unlink(missing_ok=True)
+            own = ("--cases", each, "--seed", seed + APART * number)
+            found[notes] = sender(module, notes, *address, *own)
+    return found
 
 
-def run(stack: Stack, folder: Path, cases: int, seed: int) -> dict[str, Any]:
+def run(stack: Stack, folder: Path, cases: int, seed: int, seconds: float) -> dict[str, Any]:
+    """Ends when all are sent, or after so many seconds."""
     watcher = Watcher(stack)
     before, begun, gone = watcher.look(), time.monotonic(), set[str]()
     at_work = senders(stack, folder, cases, seed)
     try:
         while any(process.poll() is None for process in at_work.values()):
+            if time.monotonic() > begun + seconds:
+                break
             time.sleep(LOOK_SECONDS)
             gone |= set(replaced(before, watcher.look()))
     finally:
@@ -86,14 +96,15 @@ def run(stack: Stack, folder: Path, cases: int, seed: int) -> dict[str, Any]:
         found = read(notes)
         codes += Counter(found["codes"])
         wrong |= found["wrong"]
-    unfinished = [notes.stem for notes, process in at_work.items() if process.returncode]
+    # SIGTERM is ours; whatever else ended one is not.
+    failed = [notes.stem for notes, process in at_work.items() if process.wait() not in (0, -15)]
     return {
         "cases": codes.total(),
         "seconds": round(time.monotonic() - begun),
         "codes": dict(sorted(codes.items())),
         "wrong": wrong,
         "replaced": sorted(gone),
-        "unfinished": unfinished,
+        "failed": failed,
         "lines": flat.lines(watcher.samples),
     }
 
@@ -104,7 +115,7 @@ def told(found: dict[str, Any]) -> bool:
     print(flat.table(lines))
     print(json.dumps(found, indent=1))
     rising = [line.what for line in lines if not line.is_flat]
-    well = not (found["wrong"] or found["replaced"] or found["unfinished"] or rising)
+    well = not (found["wrong"] or found["replaced"] or found["failed"] or rising)
     print(f"{found['cases']} cases in {found['seconds']} s: {'well' if well else 'NOT WELL'}")
     return well
 
@@ -112,12 +123,13 @@ def told(found: dict[str, Any]) -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--cases", type=int, default=5000)
+    parser.add_argument("--minutes", type=float, default=60, help="at most")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, default=ROOT / ".run" / "fuzz")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     with a_stack(options.folder) as stack:
-        found = run(stack, options.folder, options.cases, options.seed)
+        found = run(stack, options.folder, options.cases, options.seed, 60 * options.minutes)
     sys.exit(0 if told(found) else 1)
 
 

@@ -25,7 +25,10 @@ STATUSES = {
     503: "UNAVAILABLE",
 }
 # What tritonserver 2.51 itself calls INTERNAL, or 500, though the request is at fault.
-TRITONS_OWN = re.compile(r"nothing yet")
+TRITONS_OWN = re.compile(
+    r"failed to parse the request JSON|[Uu]nable to parse|attempt to (access|get) |"
+    r"unexpected (deadlock|explicit)"
+)
 BUSY = re.compile(r"in flight, the limit|queue is full|no replica left|Socket closed|connect")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,8 @@ class Notes:
         return shown
 
     def complain(self, what: str, shown: str) -> None:
-        """Once for each kind."""
-        self.wrong.setdefault(what[:400], shown)
+        """Once for each kind: what differs in its numbers only is the same."""
+        self.wrong.setdefault(re.sub(r"\d+", "#", what[:400]), shown)
 
     def write(self) -> None:
         self._file.write_text(json.dumps({"codes": self.codes, "wrong": self.wrong}, indent=1))

@@ -32,7 +32,7 @@ CHOSEN = st.integers(0, 2**40)
 ODDITIES = st.sampled_from(
     [*[None] * 60, ("", ""), ("unknown", ""), ("../cancel", "1"), *[(None, v) for v in VERSIONS]]
 )
-IDS = st.sampled_from(["", "mine", "mine", "a b\nc", "x" * 5000, "\u2028", "../..", "%s"])
+IDS = st.sampled_from(["", "", "theirs", "mine", "a b\nc", "x" * 5000, "\u2028", "../..", "%s"])
 NUMBERS = st.sampled_from([0, 1, -1, 10**6, 2**31, 2**63 - 1, -(2**63)])
 VALUES = st.one_of(NUMBERS, st.booleans(), st.sampled_from(["", "x", "1"]), st.floats())
 PARAMETERS = (

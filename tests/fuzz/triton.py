@@ -13,7 +13,7 @@ from tests.fuzz import requests
 from tests.fuzz.answers import Triton
 from tests.fuzz.notes import SETTINGS, Notes
 
-LOT = 300  # hypothesis remembers what it has tried, so many at a time
+LOT = 150  # hypothesis remembers what it has tried, so many at a time
 
 
 def send(triton: Triton, notes: Notes, form: str, cases: int, seed: int) -> None:
