@@ -1,0 +1,110 @@
+"""The operators in a row: a Ray Data set that is computed while its end is read."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
+import ray
+from ray.data import ActorPoolStrategy, DataContext, Dataset
+
+from batch import rows, source
+from batch.drawing import Decode, Denoise, Drawing, Encode
+from batch.enhancing import Enhancing
+from batch.output import Store
+from batch.pipeline import Operator, Pipeline
+from ray_stages.model_card import ModelCard
+from ray_stages.settings import Settings
+
+BLOCK_BYTES = 16 * 1024**2
+DRAWING: dict[str, type[Drawing]] = {one.name: one for one in (Encode, Denoise, Decode)}
+# Of one GPU, where the operators share it and the file does not say otherwise.
+GPU_SHARES = {"enhance": 0.1, "encode": 0.1, "denoise": 0.6, "decode": 0.2}
+
+
+class Writer:
+    """Keeps what the summary needs of each row, and no picture."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        part = self.store.write(batch)
+        kept = [name for name in rows.RECEIPT.names if name in batch.column_names]
+        receipts: list[rows.Row] = batch.select(kept).to_pylist()
+        return rows.table([{**row, "part": part} for row in receipts], rows.RECEIPT)
+
+
+def build(work: source.Work, store: Store) -> Dataset:
+    """Nothing runs before somebody reads the receipts."""
+    _set_context()
+    preparation = work.preparation
+    pipeline = preparation.pipeline
+    flow = source.dataset(work, pipeline.block)
+    for name in pipeline.stations:
+        operator = _with_gpus(name, pipeline.operator(name), preparation.settings)
+        kind, arguments = _station(name, pipeline, operator, preparation.settings, preparation.card)
+        flow = flow.map_batches(kind, fn_constructor_args=arguments, **_options(operator))
+    return flow.map_batches(
+        Writer(store).__call__,
+        batch_size=pipeline.output.rows,
+        batch_format="pyarrow",
+        num_cpus=0.25,
+    )
+
+
+def _set_context() -> None:
+    context = DataContext.get_current()
+    context.target_max_block_size = BLOCK_BYTES
+    context.enable_progress_bars = sys.stdout.isatty()
+    context.enable_rich_progress_bars = True
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+
+
+def _with_gpus(name: str, operator: Operator, settings: Settings) -> Operator:
+    if operator.gpus >= 0:
+        return operator
+    there = settings.device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0
+    return replace(operator, gpus=GPU_SHARES[name] if there else 0)
+
+
+def _station(
+    name: str, pipeline: Pipeline, operator: Operator, settings: Settings, card: ModelCard
+) -> tuple[type, tuple[Any, ...]]:
+    if not operator.gpus:
+        settings = replace(settings, device="cpu")
+    if name == "enhance":
+        device = "cuda" if operator.gpus else "cpu"
+        threads = operator.threads or max(1, (os.cpu_count() or 1) // operator.concurrency)
+        return Enhancing, (pipeline.enhance, settings, card, threads, device)
+    stage = DRAWING[name].stage
+    own: dict[str, Any] = {f"{stage}_replicas": operator.concurrency}
+    for setting in ("threads", "runtime"):
+        if value := getattr(operator, setting):
+            own[f"{stage}_{setting}"] = value
+    if name == "denoise" and operator.max_rows:
+        own["unet_max_rows"] = operator.max_rows
+    return DRAWING[name], (replace(settings, **own),)
+
+
+def _options(operator: Operator) -> dict[str, Any]:
+    pool = ActorPoolStrategy(
+        size=operator.concurrency,
+        max_concurrent_calls_per_actor=operator.overlap,
+        max_tasks_in_flight_per_actor=operator.overlap + 1,
+        enable_true_multi_threading=operator.overlap > 1,
+    )
+    where = {"accelerator_type": operator.accelerator, "resources": dict(operator.resources)}
+    return {
+        "compute": pool,
+        "batch_size": operator.batch_size,
+        "batch_format": "pyarrow",
+        "num_cpus": operator.cpus,
+        "num_gpus": operator.gpus,
+        **{name: value for name, value in where.items() if value},
+    }
