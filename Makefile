@@ -2,6 +2,7 @@
 ##
 PROMPT ?= a large yellow star on a black background
 OUT ?= image.png
+PIPELINE ?= examples/batch/pipeline.toml
 
 # The words of a request travel in the environment, raw: neither make nor the shell reads them.
 $(foreach name,PROMPT OUT NEGATIVE SCHEDULER SEED STEPS GUIDANCE WIDTH HEIGHT,\
@@ -21,6 +22,9 @@ image: setup ## draw PROMPT into OUT; uses a running stack, or starts one and st
 
 serve: setup ## keep the stack running until Ctrl-C
 	@exec $(PY) -m ray_stages serve
+
+batch: setup ## draw the prompts of files, as PIPELINE says; ARGS such as --dry-run, --limit 8
+	@exec $(PY) -m batch run "$(PIPELINE)" $(ARGS)
 
 test: setup ## unit tests and the integration suite; ARGS go to pytest
 	@exec $(PY) -m pytest $(ARGS)
@@ -51,6 +55,7 @@ help: ## show this
 ##
 ## A request:  PROMPT OUT SEED STEPS GUIDANCE NEGATIVE WIDTH HEIGHT SCHEDULER
 ## The stack:  MODEL DEVICE HTTP_PORT GRPC_PORT METRICS_PORT, and the others of ray_stages/settings.py
+## A batch:    PIPELINE, a TOML file
 ## Set-up:     PYTHON, an interpreter 3.10 to 3.12
 ##
 ## For example: make image PROMPT="a red circle on a white background" OUT=circle.png SEED=7
@@ -62,4 +67,4 @@ help: ## show this
 .venv/bin/python:
 
 .DEFAULT_GOAL := help
-.PHONY: image serve test bench bench-runtimes check format setup clean help
+.PHONY: image serve batch test bench bench-runtimes check format setup clean help

@@ -6,6 +6,7 @@ The same command again goes on where a run was killed, and draws nothing twice.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -92,6 +93,7 @@ def _rendering(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> None:
     arguments = arguments_of()
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     console = Console(stderr=True, highlight=False, markup=False)
     try:
         from batch.run import run

@@ -64,6 +64,7 @@ def _set_context() -> None:
     context.enable_rich_progress_bars = True
     context.print_on_execution_start = False
     logging.getLogger("ray.data").setLevel(logging.WARNING)
+    logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)
 
 
 def _with_gpus(name: str, operator: Operator, settings: Settings) -> Operator:
