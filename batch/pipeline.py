@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -189,19 +189,20 @@ def _with_defaults(data: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _check(pipeline: Pipeline) -> None:
-    choices = {
-        "input.format": (pipeline.input.format, FORMATS),
-        "output.pictures": (pipeline.output.pictures, ("parquet", "png", "both")),
-    }
+    choices: list[tuple[str, str, Sequence[str]]] = [
+        ("input.format", pipeline.input.format, FORMATS),
+        ("output.pictures", pipeline.output.pictures, ("parquet", "png", "both")),
+        *(("draw.columns", column, PARAMETERS) for column in pipeline.draw.columns),
+        *(("operators", name, OPERATORS) for name in pipeline.operators),
+        *(
+            (f"operators.{name}.runtime", operator.runtime or "auto", RUNTIMES)
+            for name, operator in pipeline.operators.items()
+        ),
+    ]
     if pipeline.join:
-        choices["join.format"] = pipeline.join.format, FORMATS
-        choices["join.how"] = pipeline.join.how, ("inner", "left")
-    for column in pipeline.draw.columns:
-        choices["draw.columns"] = column, PARAMETERS
-    for name, operator in pipeline.operators.items():
-        choices["operators"] = name, OPERATORS
-        choices[f"operators.{name}.runtime"] = operator.runtime or "auto", RUNTIMES
-    for where, (value, offered) in choices.items():
+        choices.append(("join.format", pipeline.join.format, FORMATS))
+        choices.append(("join.how", pipeline.join.how, ("inner", "left")))
+    for where, value, offered in choices:
         if value not in offered:
             raise InvalidRequest(where, repr(value), f"one of {', '.join(offered)}")
     _check_numbers(pipeline)
