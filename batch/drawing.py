@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from concurrent.futures import wait
+from concurrent.futures import Future, wait
 from typing import ClassVar
 
 import numpy as np
@@ -76,16 +76,21 @@ class Denoise(Drawing):
 
     def attempt(self, due: Sequence[Row], first: int = 0) -> dict[int, Exception]:
         """The engine itself keeps a bad row apart. Most steps first: a call then ends sooner."""
-        order = sorted(range(len(due)), key=lambda i: -due[i]["steps"])
-        jobs = {i: self.engine.submit(self._request(due[i]))[0].latents for i in order}
-        wait(jobs.values())
+        jobs: dict[int, Future[Array]] = {}
         errors: dict[int, Exception] = {}
-        for i, row in enumerate(due):
-            row["embeds"] = row["negative_embeds"] = None
-            if (error := jobs[i].exception()) is None:
-                row["latents"] = jobs[i].result().tobytes()
+        for i in sorted(range(len(due)), key=lambda i: -due[i]["steps"]):
+            try:
+                jobs[i] = self.engine.submit(self._request(due[i]))[0].latents
+            except ValueError as error:
+                errors[i] = error
+        wait(jobs.values())
+        for i, job in jobs.items():
+            if failure := job.exception():
+                errors[i] = failure if isinstance(failure, Exception) else RuntimeError(failure)
             else:
-                errors[i] = error if isinstance(error, Exception) else RuntimeError(str(error))
+                due[i]["latents"] = job.result().tobytes()
+        for row in due:
+            row["embeds"] = row["negative_embeds"] = None
         return errors
 
     def work(self, due: Sequence[Row]) -> None:

@@ -16,8 +16,9 @@ from batch import rows, source
 from batch.drawing import Decode, Denoise, Drawing, Encode
 from batch.enhancing import Enhancing
 from batch.output import Store
-from batch.pipeline import Operator, Pipeline
-from ray_stages.model_card import ModelCard
+from batch.pipeline import Operator
+from batch.preparation import Preparation
+from batch.station import Station
 from ray_stages.settings import Settings
 
 BLOCK_BYTES = 16 * 1024**2
@@ -47,7 +48,7 @@ def build(work: source.Work, store: Store) -> Dataset:
     flow = source.dataset(work, pipeline.block)
     for name in pipeline.stations:
         operator = _with_gpus(name, pipeline.operator(name), preparation.settings)
-        kind, arguments = _station(name, pipeline, operator, preparation.settings, preparation.card)
+        kind, arguments = station_of(name, operator, preparation)
         flow = flow.map_batches(kind, fn_constructor_args=arguments, **_options(operator))
     return flow.map_batches(
         Writer(store).__call__,
@@ -74,15 +75,18 @@ def _with_gpus(name: str, operator: Operator, settings: Settings) -> Operator:
     return replace(operator, gpus=GPU_SHARES[name] if there else 0)
 
 
-def _station(
-    name: str, pipeline: Pipeline, operator: Operator, settings: Settings, card: ModelCard
-) -> tuple[type, tuple[Any, ...]]:
+def station_of(
+    name: str, operator: Operator, preparation: Preparation
+) -> tuple[type[Station], tuple[Any, ...]]:
+    """The operator's class, and what its actors are made with."""
+    settings = preparation.settings
     if not operator.gpus:
         settings = replace(settings, device="cpu")
     if name == "enhance":
         device = "cuda" if operator.gpus else "cpu"
         threads = operator.threads or max(1, (os.cpu_count() or 1) // operator.concurrency)
-        return Enhancing, (pipeline.enhance, settings, card, threads, device)
+        enhance = preparation.pipeline.enhance
+        return Enhancing, (enhance, settings, preparation.card, threads, device)
     stage = DRAWING[name].stage
     own: dict[str, Any] = {f"{stage}_replicas": operator.concurrency}
     for setting in ("threads", "runtime"):

@@ -82,4 +82,4 @@ def test_flags_say_what_a_file_says() -> None:
 
 def test_a_limit_below_none_is_refused() -> None:
     with pytest.raises(InvalidRequest, match="limit: got -1"):
-        pipeline_of(arguments_of("render a.csv --out o --limit -1".split()))
+        pipeline_of(arguments_of(["render", "a.csv", "--out", "o", "--limit", "-1"]))

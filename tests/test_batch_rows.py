@@ -24,7 +24,7 @@ def test_a_key_is_made_of_its_columns() -> None:
 
 @pytest.mark.parametrize("row", [{}, {"a": None}, {"a": "  "}, {"a": "x" * (MAX_KEY_BYTES + 1)}])
 def test_a_key_that_is_no_good_is_refused(row: dict[str, str]) -> None:
-    with pytest.raises(InvalidRequest, match="^key: got"):
+    with pytest.raises(InvalidRequest, match=r"^key: got"):
         key_of(["a"], row)
 
 

@@ -53,7 +53,7 @@ def test_lines_of_a_text_are_rows(tmp_path: Path) -> None:
 
 def test_columns_are_renamed(tmp_path: Path) -> None:
     found = files(write(tmp_path, "csv"), rename={"prompt": "text"})
-    assert list(found.rows())[0][1] == {"id": "a", "text": "a star"}
+    assert next(iter(found.rows()))[1] == {"id": "a", "text": "a star"}
 
 
 def test_a_folder_and_a_pattern_are_their_files_in_order(tmp_path: Path) -> None:
