@@ -35,6 +35,9 @@ bench: setup ## measure us beside our peers, 30 minutes; ARGS go to benchmarks, 
 bench-runtimes: setup ## measure every runtime and precision; ARGS such as --quick, --sd15
 	@exec $(PY) -m benchmarks.runtimes $(ARGS)
 
+bench-batch: setup ## measure the batch pipeline beside a plain map_batches; ARGS such as --dry
+	@exec $(PY) -m benchmarks.batch $(ARGS)
+
 check: setup ## what CI checks first: ruff, formatting, types
 	@exec scripts/check
 
@@ -67,4 +70,4 @@ help: ## show this
 .venv/bin/python:
 
 .DEFAULT_GOAL := help
-.PHONY: image serve batch test bench bench-runtimes check format setup clean help
+.PHONY: image serve batch test bench bench-runtimes bench-batch check format setup clean help

@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from typing import Any
@@ -21,14 +22,17 @@ SPARE_CPUS = 2  # for reading, cutting into blocks and writing
 
 @contextlib.contextmanager
 def cluster(pipeline: Pipeline, settings: Settings) -> Iterator[None]:
-    """Ray reads its environment when it is imported: nothing may have done that before."""
+    """Ray reads its environment when it is imported: nothing may have done that before.
+
+    A Ray that this process has joined already is the one.
+    """
+    if "ray" in sys.modules and sys.modules["ray"].is_initialized():
+        yield
+        return
     os.environ.update(ray_environment(settings))
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what fails, Ray Data raises
     import ray
 
-    if ray.is_initialized():
-        yield
-        return
     common: dict[str, Any] = {
         "namespace": "latent-relay-batch",
         "log_to_driver": False,

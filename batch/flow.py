@@ -16,7 +16,7 @@ from batch import rows, source
 from batch.drawing import Decode, Denoise, Drawing, Encode
 from batch.enhancing import Enhancing
 from batch.output import Store
-from batch.pipeline import Operator
+from batch.pipeline import Operator, Pipeline
 from batch.preparation import Preparation
 from batch.station import Station
 from ray_stages.settings import Settings
@@ -50,12 +50,14 @@ def build(work: source.Work, store: Store) -> Dataset:
         operator = _with_gpus(name, pipeline.operator(name), preparation.settings)
         kind, arguments = station_of(name, operator, preparation)
         flow = flow.map_batches(kind, fn_constructor_args=arguments, **_options(operator))
-    return flow.map_batches(
-        Writer(store).__call__,
-        batch_size=pipeline.output.rows,
-        batch_format="pyarrow",
-        num_cpus=0.25,
-    )
+    return written(flow, pipeline, store)
+
+
+def written(flow: Dataset, pipeline: Pipeline, store: Store) -> Dataset:
+    """Its receipts."""
+    writer = Writer(store)
+    options = {"batch_size": pipeline.output.rows, "batch_format": "pyarrow", "num_cpus": 0.25}
+    return flow.map_batches(writer.__call__, **options)
 
 
 def _set_context() -> None:
