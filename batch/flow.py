@@ -8,14 +8,13 @@ import sys
 from dataclasses import replace
 from typing import Any
 
-import pyarrow as pa
 import ray
 from ray.data import ActorPoolStrategy, DataContext, Dataset
 
-from batch import rows, source
+from batch import source
 from batch.drawing import Decode, Denoise, Drawing, Encode
 from batch.enhancing import Enhancing
-from batch.output import Store
+from batch.output import Store, Writer
 from batch.pipeline import Operator, Pipeline
 from batch.preparation import Preparation
 from batch.station import Station
@@ -25,19 +24,6 @@ BLOCK_BYTES = 16 * 1024**2
 DRAWING: dict[str, type[Drawing]] = {one.name: one for one in (Encode, Denoise, Decode)}
 # Of one GPU, where the operators share it and the file does not say otherwise.
 GPU_SHARES = {"enhance": 0.1, "encode": 0.1, "denoise": 0.6, "decode": 0.2}
-
-
-class Writer:
-    """Keeps what the summary needs of each row, and no picture."""
-
-    def __init__(self, store: Store) -> None:
-        self.store = store
-
-    def __call__(self, batch: pa.Table) -> pa.Table:
-        part = self.store.write(batch)
-        kept = [name for name in rows.RECEIPT.names if name in batch.column_names]
-        receipts: list[rows.Row] = batch.select(kept).to_pylist()
-        return rows.table([{**row, "part": part} for row in receipts], rows.RECEIPT)
 
 
 def build(work: source.Work, store: Store) -> Dataset:

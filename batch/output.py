@@ -119,3 +119,16 @@ class Store:
 
     def path(self, *names: str) -> str:
         return "/".join((self.root, *names))
+
+
+class Writer:
+    """Keeps what the summary needs of each row, and no picture."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        part = self.store.write(batch)
+        kept = [name for name in rows.RECEIPT.names if name in batch.column_names]
+        receipts: list[Row] = batch.select(kept).to_pylist()
+        return rows.table([{**row, "part": part} for row in receipts], rows.RECEIPT)
