@@ -91,8 +91,8 @@ def _rendering(arguments: argparse.Namespace) -> dict[str, Any]:
     return {**pipeline, "enhance": {}} if arguments.enhance else pipeline
 
 
-def main() -> None:
-    arguments = arguments_of()
+def main(given: Sequence[str] | None = None) -> None:
+    arguments = arguments_of(given)
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     console = Console(stderr=True, highlight=False, markup=False)
     try:

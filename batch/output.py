@@ -37,28 +37,17 @@ class Store:
     pictures: str
 
     @classmethod
-    def open(cls, place: str, pictures: str, *, make: bool = True) -> Store:
-        """Makes the folders, and removes what a killed run left half written."""
+    def open(cls, place: str, pictures: str) -> Store:
+        """Changes nothing yet."""
         try:
-            store = cls(*locate(place), pictures)
-            folders = (RECORDS,) if pictures == "parquet" else (RECORDS, PICTURES)
-            for folder in folders if make else ():
-                store.filesystem.create_dir(store.path(folder), recursive=True)
-                for info in store._files(folder):
-                    if info.base_name.startswith(PARTIAL):
-                        store.filesystem.delete_file(info.path)
+            return cls(*locate(place), pictures)
         except (OSError, ValueError, ImportError, pa.ArrowException) as error:
-            expected = f"a place that can be written ({error})"
-            raise InvalidRequest("output.path", repr(place), expected) from error
-        return store
+            raise _refusal(place, error) from error
 
-    def check_same(self, settings: Mapping[str, Any], *, keep: bool = True) -> None:
+    def check_same(self, settings: Mapping[str, Any]) -> None:
         """Refuses to mix pictures of two kinds: what decides how they look is kept beside them."""
         path = self.path(SETTINGS)
         if self.filesystem.get_file_info(path).type == fs.FileType.NotFound:
-            text = json.dumps(settings, indent=2, sort_keys=True) + "\n"
-            if keep:
-                self.put(path, lambda file: file.write(text.encode()))
             return
         with self.filesystem.open_input_stream(path) as file:
             there = json.loads(file.read())
@@ -66,6 +55,19 @@ class Store:
             if there.get(name) != value:
                 expected = f"{there.get(name)!r}, as for what is in {self.root}"
                 raise InvalidRequest(name, repr(value), f"{expected}, or another output.path")
+
+    def begin(self, settings: Mapping[str, Any]) -> None:
+        """Makes the folders, and removes what a killed run left half written."""
+        text = json.dumps(settings, indent=2, sort_keys=True) + "\n"
+        try:
+            for folder in (RECORDS,) if self.pictures == "parquet" else (RECORDS, PICTURES):
+                self.filesystem.create_dir(self.path(folder), recursive=True)
+                for info in self._files(folder):
+                    if info.base_name.startswith(PARTIAL):
+                        self.filesystem.delete_file(info.path)
+            self.put(self.path(SETTINGS), lambda file: file.write(text.encode()))
+        except OSError as error:
+            raise _refusal(self.root, error) from error
 
     def written(self) -> Digests:
         """Of the keys of all records."""
@@ -119,6 +121,10 @@ class Store:
 
     def path(self, *names: str) -> str:
         return "/".join((self.root, *names))
+
+
+def _refusal(place: str, error: Exception) -> InvalidRequest:
+    return InvalidRequest("output.path", repr(place), f"a place that can be written ({error})")
 
 
 class Writer:

@@ -34,18 +34,20 @@ def run(pipeline: Pipeline, console: Console, *, dry: bool = False) -> Tally:
 
     settings = settings_of(pipeline)
     preparation = Preparation.of(pipeline, settings, Checkpoint(settings).card)
-    store = Store.open(pipeline.output.path, pipeline.output.pictures, make=not dry)
-    store.check_same(looks(pipeline), keep=not dry)
+    store = Store.open(pipeline.output.path, pipeline.output.pictures)
+    store.check_same(looks(pipeline))
     written = store.written()
     found = survey(preparation, written, SHOWN)
     console.print(plan(found, dry=dry), soft_wrap=True)
     tally = Tally(pipeline)
-    if found.left and not dry:
+    if dry:
+        return tally
+    store.begin(looks(pipeline))
+    if found.left:
         with cluster(pipeline, settings):
             _draw(found, written, store, tally, console)
         write_sheet(tally, store)
-    if not dry:
-        console.print(tally.summary(), soft_wrap=True)
+    console.print(tally.summary(), soft_wrap=True)
     return tally
 
 

@@ -102,6 +102,7 @@ def measure(load: str, peer: str, count: int) -> Cell:
         settings = settings_of(pipeline)
         preparation = Preparation.of(pipeline, settings, Checkpoint(settings).card)
         store = Store.open(pipeline.output.path, "parquet")
+        store.begin({})
         with Memory() as memory:
             moments = draw(preparation, store, peer)
     written = np.arange(1, len(moments) + 1)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from batch.command import main
 from batch.pipeline import load
 from batch.rows import OK
 from ray_stages.checkpoint import Checkpoint
@@ -109,8 +110,12 @@ def check_all_there_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     service.engine.close()
 
 
+@pytest.mark.timeout(600)
 def test_a_run_that_was_killed_goes_on_where_it_was(
-    tmp_path: Path, write: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    write: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     write("")
     first = start(tmp_path, "batch", "run", "pipeline.toml")
@@ -131,10 +136,11 @@ def test_a_run_that_was_killed_goes_on_where_it_was(
     assert after.items() >= before.items()
     check_all_there_once(tmp_path, monkeypatch)
     assert Image.open(tmp_path / "out" / "contact-sheet.png").width == 6 * 130 - 2
-    third = start(tmp_path, "batch", "run", "pipeline.toml")
-    assert "0 to draw, 48 written before" in third.communicate(timeout=SECONDS)[0]
+    main(["run", "pipeline.toml"])
+    assert "48 rows, 0 to draw, 48 written before" in capsys.readouterr().err
 
 
+@pytest.mark.timeout(600)
 def test_a_run_outlives_an_actor_and_a_node(
     tmp_path: Path, write: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,13 +160,21 @@ def test_a_run_outlives_an_actor_and_a_node(
         ("render nowhere.csv --out out", "batch: input.path: got 'nowhere.csv', expected a file"),
         ("render p.csv --column hue --out out", "batch: column 'hue': got "),
         ("render p.csv --column prompt --out out --steps 0", "batch: steps: got 0, expected 1 to"),
+        ("render p.csv --column prompt --out p.csv", "batch: output.path: got "),
         ("run nowhere.toml", "No such file or directory: 'nowhere.toml'"),
     ],
 )
-def test_what_is_no_good_stops_it_before_any_work(tmp_path: Path, words: str, message: str) -> None:
+def test_what_is_no_good_stops_it_before_any_work(
+    tmp_path: Path,
+    words: str,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     (tmp_path / "p.csv").write_text("prompt\na star\n")
-    done = start(tmp_path, "batch", *words.split())
-    said, _ = done.communicate(timeout=SECONDS)
-    assert done.returncode == 1
-    assert message in said
-    assert not (tmp_path / "out" / "pipeline.json").exists()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main(words.split())
+    assert ended.value.code == 1
+    assert message in capsys.readouterr().err
+    assert [file.name for file in tmp_path.iterdir()] == ["p.csv"]
