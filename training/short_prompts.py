@@ -8,7 +8,7 @@ import hashlib
 import random
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -31,6 +31,19 @@ SEASONS = {
     "summer": ("yellow", "blue"),
     "autumn": ("orange", "red"),
     "winter": ("white", "cyan"),
+}
+# What stands out from what, and the other way round. Were any two colours as likely, a small model
+# would take long to learn that they must differ.
+PAIRS = (
+    *(("black", one) for one in ("white", "yellow", "cyan", "orange", "pink")),
+    *(("white", one) for one in ("red", "blue", "green", "purple")),
+    *(("red", "cyan"), ("red", "yellow"), ("blue", "yellow"), ("blue", "orange")),
+    *(("blue", "pink"), ("green", "pink"), ("green", "yellow"), ("purple", "orange")),
+    ("purple", "cyan"),
+)
+FITS = {
+    colour: tuple(other for pair in PAIRS if colour in pair for other in pair if other != colour)
+    for colour in PALETTE
 }
 SEASON_FORMS = ("{season}", "season: {season}", "it is {season}.", "write for {season}.")
 PLACES = ("", "", "", "at the top", "at the bottom", "on the left", "on the right")
@@ -77,27 +90,34 @@ def sample_example(rng: random.Random) -> Example:
     season = rng.choice(list(SEASONS)) if rng.random() < 0.4 else ""
     system = rng.choice(SEASON_FORMS).format(season=season) if season else ""
     scene = sample_scene(rng, two_objects=0.3)
+    ground = scene.background if rng.random() < 0.35 else ""
     prefix = rng.choice(PREFIXES) if rng.random() < 0.06 else ""
-    pieces = [(prefix, prefix), _object(scene.objects[0], rng)]
+    first, *others = (_object(item, ground, rng) for item in scene.objects)
+    pieces = [(prefix, prefix), first]
     if scene.relation is None:
         pieces.append(_place(scene.place, rng))
     else:
         relation = rng.choice((*RELATION_WORDS[scene.relation], *BESIDE))
-        pieces += [(relation, relation), _object(scene.objects[1], rng)]
-    colours = {item.colour for item in scene.objects}
-    pieces.append(_background(scene.background, colours, season, rng))
+        pieces += [(relation, relation), *others]
+    colours = [one for _, full in (first, *others) for one in full.split() if one in PALETTE]
+    pieces.append(_background(ground, colours, season, rng))
     if rng.random() < 0.15 and scene.relation is None:
         pieces[-2:] = reversed(pieces[-2:])
     short, full = (_join(texts) for texts in zip(*pieces, strict=True))
     return Example(system, short, full) if short else sample_example(rng)
 
 
-def _object(item: Object, rng: random.Random) -> Piece:
-    """What is given in the words that were given, the rest in plain ones."""
+def _object(item: Object, ground: str, rng: random.Random) -> Piece:
+    """What is given in the words that were given, the rest in plain ones.
+
+    ground: the background's colour, where that is given.
+    """
     full = [item.size, item.colour, item.shape]
     given = [rng.random() < share for share in (0.35, 0.5, 0.97)]
     if given[0]:
         full[0] = rng.choice(SIZE_WORDS[item.size])
+    if ground and not given[1]:
+        full[1] = rng.choice(FITS[ground])
     if given[2]:
         full[2] = rng.choice(SHAPE_WORDS.get(item.shape, (item.shape,)))
     short = [word for word, there in zip(full, given, strict=True) if there]
@@ -115,13 +135,17 @@ def _place(place: tuple[int, int], rng: random.Random) -> Piece:
     return "", rng.choice(PLACES)
 
 
-def _background(colour: str, others: Collection[str], season: str, rng: random.Random) -> Piece:
-    if rng.random() < 0.35:
-        said = say_background(colour, rng, complete=True)
+def _background(ground: str, colours: Sequence[str], season: str, rng: random.Random) -> Piece:
+    """As given, or of the season, or one that goes well with what stands before it."""
+    if ground:
+        said = say_background(ground, rng, complete=True)
         return said, said
-    if season:
-        colour = rng.choice([one for one in SEASONS[season] if one not in others] or [colour])
-    return "", f"on {article(colour)} {colour} background"
+    offered = SEASONS[season] if season else FITS[colours[0]]
+    free = [one for one in offered if one not in colours] or [
+        one for one in PALETTE if one not in colours
+    ]
+    ground = rng.choice(free)
+    return "", f"on {article(ground)} {ground} background"
 
 
 def _join(texts: Sequence[str]) -> str:
