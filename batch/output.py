@@ -51,10 +51,12 @@ class Store:
             return
         with self.filesystem.open_input_stream(path) as file:
             there = json.loads(file.read())
-        for name, value in json.loads(json.dumps(settings)).items():
-            if there.get(name) != value:
-                expected = f"{there.get(name)!r}, as for what is in {self.root}"
-                raise InvalidRequest(name, repr(value), f"{expected}, or another output.path")
+        asked = json.loads(json.dumps(settings))
+        for name in sorted(there.keys() | asked.keys()):
+            if there.get(name) != asked.get(name):
+                expected = f"{there.get(name)!r} as for what is in {self.root}"
+                limit = f"{expected}, or another output.path"
+                raise InvalidRequest(name, repr(asked.get(name)), limit)
 
     def begin(self, settings: Mapping[str, Any]) -> None:
         """Makes the folders, and removes what a killed run left half written."""

@@ -14,7 +14,7 @@ from batch.pipeline import Draw, Pipeline
 from batch.rows import Row
 from batch.sections import KINDS
 from batch.tables import Files, is_missing
-from batch.template import Template
+from batch.template import Template, words_of
 from ray_stages.errors import InvalidRequest
 from ray_stages.fields import Array
 from ray_stages.model_card import ModelCard
@@ -120,7 +120,7 @@ class Preparation:
         join = self.pipeline.join
         if join is None:
             return [{}]
-        found = self.second.get(str(row.get(join.on)).strip(), [])
+        found = self.second.get(_join_key(row, join.on), [])
         return found or ([{}] if join.how == "left" else [])
 
     def _with_second_table(self) -> Preparation:
@@ -132,7 +132,8 @@ class Preparation:
         columns: set[str] = set()
         for _, row in files.rows():
             columns |= row.keys()
-            second[str(row.get(join.on)).strip()].append(row)
+            if key := _join_key(row, join.on):
+                second[key].append(row)
         if join.on not in columns:
             offered = ", ".join(sorted(columns)) or "none"
             raise InvalidRequest("join.on", repr(join.on), f"a column of the table: {offered}")
@@ -153,6 +154,13 @@ def tensors_of(said: Mapping[str, Any]) -> dict[str, Array]:
 def check_prompt(row: Row, card: ModelCard, settings: Settings) -> None:
     said = {"prompt": row["prompt"], "negative_prompt": row["negative_prompt"]}
     TextRequest.parse(tensors_of(said), card, settings)
+
+
+def _join_key(row: Row, column: str) -> str:
+    """7, 7.0 and "7 " are the same, whatever kind of file each is from; nothing is nobody's."""
+    value = row.get(column)
+    said = isinstance(value, str | int | float) and not isinstance(value, bool)
+    return words_of(column, value) if said and not is_missing(value) else ""
 
 
 def _value(name: str, value: Any) -> Any:

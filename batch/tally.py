@@ -18,12 +18,14 @@ class Tally:
 
     pipeline: Pipeline
     began: float = field(default_factory=time.monotonic)
+    last: float = field(default_factory=time.monotonic)
     drawn: int = 0
     failures: Counter[str] = field(default_factory=Counter)
     busy: Counter[str] = field(default_factory=Counter)  # milliseconds by operator
     sample: list[tuple[int, str, str]] = field(default_factory=list)
 
     def add(self, receipt: Row) -> None:
+        self.last = time.monotonic()
         if receipt["status"] == OK:
             self.drawn += 1
             self._consider(receipt)
@@ -38,7 +40,8 @@ class Tally:
 
     @property
     def seconds(self) -> float:
-        return time.monotonic() - self.began
+        """Until the last row; at least a moment, to divide by."""
+        return max(self.last - self.began, 1e-3)
 
     def busy_shares(self) -> Mapping[str, float]:
         """Of the time that all actors of an operator had."""

@@ -38,11 +38,11 @@ class Template:
         for literal, name in self.parts:
             words.append(literal)
             if name is not None:
-                words.append(_words(name, row.get(name)))
+                words.append(words_of(name, row.get(name)))
         return "".join(words)
 
 
-def _words(name: str, value: Any) -> str:
+def words_of(name: str, value: Any) -> str:
     if is_missing(value):
         raise InvalidRequest(name, "nothing", "some text")
     if isinstance(value, bool) or not isinstance(value, str | int | float):

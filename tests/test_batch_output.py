@@ -91,8 +91,10 @@ def test_leftovers_of_a_kill_are_removed_and_no_others(tmp_path: Path) -> None:
 def test_two_kinds_of_pictures_are_not_mixed(tmp_path: Path) -> None:
     store = opened(tmp_path, "parquet")
     store.check_same({"draw.steps": 4, "draw.columns": ("seed",)})
-    with pytest.raises(InvalidRequest, match=r"draw\.steps: got 5, expected 4, as for what is in"):
+    with pytest.raises(InvalidRequest, match=r"draw\.steps: got 5, expected 4 as for what is in"):
         store.check_same({"draw.steps": 5, "draw.columns": ("seed",)})
+    with pytest.raises(InvalidRequest, match=r"draw\.columns: got None, expected \['seed'\]"):
+        store.check_same({"draw.steps": 4})
 
 
 def test_a_look_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -111,6 +111,16 @@ def test_a_join_adds_columns_by_a_key(preparation: Prepare, tmp_path: Path) -> N
     assert left.joined("p", {"animal": "cow"}) == [("p", {"animal": "cow"})]
 
 
+def test_a_join_finds_numbers_as_they_are_written_elsewhere(
+    preparation: Prepare, tmp_path: Path
+) -> None:
+    path = write_rows(tmp_path / "n.jsonl", [{"n": "7", "is": "seven"}, {"n": None, "is": "no"}])
+    made = preparation(join={"path": str(path), "on": "n"})
+    assert [len(made.joined("p", {"n": value})) for value in (7, 7.0, " 7", 8, None, [7])] == [
+        *(1, 1, 1, 0, 0, 0)
+    ]
+
+
 def test_a_join_on_a_column_that_is_not_there_is_refused(
     preparation: Prepare, tmp_path: Path
 ) -> None:
