@@ -9,6 +9,7 @@ from batch.pipeline import Enhance
 from batch.preparation import check_prompt
 from batch.rows import Row, seed_of
 from batch.station import Station
+from ray_stages.checkpoint import Checkpoint
 from ray_stages.errors import InvalidRequest
 from ray_stages.model_card import ModelCard
 from ray_stages.settings import Settings
@@ -17,12 +18,11 @@ from ray_stages.settings import Settings
 class Enhancing(Station):
     name = "enhance"
 
-    def __init__(
-        self, enhance: Enhance, settings: Settings, card: ModelCard, threads: int, device: str
-    ) -> None:
+    def __init__(self, enhance: Enhance, settings: Settings, card: ModelCard, threads: int) -> None:
         super().__init__(threads)
         self.enhance, self.settings, self.card = enhance, settings, card
-        self.enhancer = self.torch.submit(lambda: Enhancer(enhance, device)).result()
+        device = Checkpoint(settings).device
+        self.enhancer = self.torch.submit(lambda: Enhancer(enhance, device.type)).result()
 
     def attempt(self, due: Sequence[Row], first: int = 0) -> dict[int, Exception]:
         """What was written must be a prompt that the limits allow, as one from a file."""

@@ -33,7 +33,7 @@ def build(work: source.Work, store: Store) -> Dataset:
     pipeline = preparation.pipeline
     flow = source.dataset(work, pipeline.block)
     for name in pipeline.stations:
-        operator = _with_gpus(name, pipeline.operator(name), preparation.settings)
+        operator = with_gpus(name, pipeline.operator(name), preparation.settings)
         kind, arguments = station_of(name, operator, preparation)
         flow = flow.map_batches(kind, fn_constructor_args=arguments, **_options(operator))
     return written(flow, pipeline, store)
@@ -56,7 +56,7 @@ def _set_context() -> None:
     logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)
 
 
-def _with_gpus(name: str, operator: Operator, settings: Settings) -> Operator:
+def with_gpus(name: str, operator: Operator, settings: Settings) -> Operator:
     if operator.gpus >= 0:
         return operator
     there = settings.device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0
@@ -71,10 +71,9 @@ def station_of(
     if not operator.gpus:
         settings = replace(settings, device="cpu")
     if name == "enhance":
-        device = "cuda" if operator.gpus else "cpu"
         threads = operator.threads or max(1, (os.cpu_count() or 1) // operator.concurrency)
         enhance = preparation.pipeline.enhance
-        return Enhancing, (enhance, settings, preparation.card, threads, device)
+        return Enhancing, (enhance, settings, preparation.card, threads)
     stage = DRAWING[name].stage
     own: dict[str, Any] = {f"{stage}_replicas": operator.concurrency}
     for setting in ("threads", "runtime"):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from batch.drawing import Decode, Denoise, Encode
-from batch.flow import DRAWING, GPU_SHARES, station_of
+from batch.flow import DRAWING, GPU_SHARES, station_of, with_gpus
 from batch.pipeline import OPERATORS, Operator
 from batch.preparation import Preparation
 from batch.rows import table
@@ -87,6 +88,19 @@ def test_every_operator_has_a_stage_and_a_share_of_a_gpu() -> None:
     assert {"encode": Encode, "denoise": Denoise, "decode": Decode} == DRAWING
     assert GPU_SHARES.keys() == set(OPERATORS)
     assert sum(GPU_SHARES.values()) == pytest.approx(1)
+
+
+def test_operators_share_the_gpus_that_are_there(
+    preparation: Preparation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = replace(preparation.settings, device="auto")
+    monkeypatch.setattr("ray.cluster_resources", lambda: {"GPU": 2.0})
+    shares = {name: with_gpus(name, Operator(), settings).gpus for name in OPERATORS}
+    assert shares == GPU_SHARES
+    assert with_gpus("decode", Operator(gpus=0.25), settings).gpus == 0.25
+    assert with_gpus("denoise", Operator(), preparation.settings).gpus == 0  # device = "cpu"
+    monkeypatch.setattr("ray.cluster_resources", dict)
+    assert with_gpus("denoise", Operator(), settings).gpus == 0
 
 
 def test_an_operator_without_a_gpu_keeps_to_the_cpu(preparation: Preparation) -> None:

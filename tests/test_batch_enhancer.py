@@ -79,7 +79,7 @@ def test_the_operator_writes_prompts_out_and_checks_them(
 ) -> None:
     checkpoint = load("sd15")
     settings, card = checkpoint.settings, checkpoint.card
-    station = Enhancing(Enhance(), settings, card, 1, "cpu")
+    station = Enhancing(Enhance(), settings, card, threads=1)
     row: Row = {"key": "a", "status": "ok", "system": "winter", "negative_prompt": ""}
     (written,) = station(table([{**row, "original_prompt": "a star"}])).to_pylist()
     assert is_caption(written["prompt"])
