@@ -50,7 +50,7 @@ def _set_context() -> None:
     context = DataContext.get_current()
     context.target_max_block_size = BLOCK_BYTES
     context.enable_progress_bars = sys.stdout.isatty()
-    context.enable_rich_progress_bars = True
+    context.use_ray_tqdm = False  # tqdm itself tells the time left
     context.print_on_execution_start = False
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)
