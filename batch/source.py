@@ -67,5 +67,6 @@ def _missing(
 
 def dataset(work: Work, block: int) -> Dataset:
     """In blocks of so many rows, whatever the files are."""
-    source = ray.data.read_datasource(Prompts(work), num_cpus=0.25)
+    files = len(work.preparation.files.paths)
+    source = ray.data.read_datasource(Prompts(work), num_cpus=0.25, override_num_blocks=files)
     return source.repartition(target_num_rows_per_block=block)

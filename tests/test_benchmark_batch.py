@@ -23,7 +23,9 @@ def test_the_plain_way_makes_a_call_for_each_number_of_steps_and_size() -> None:
     plain = Plain.__new__(Plain)
     plain.pipeline = pipeline
     shape = {"width": 64, "height": 64, "guidance_scale": 3.0, "seed": 1}
-    rows = [{"prompt": n, "steps": s, **shape} for n, s in (("a", 4), ("b", 8), ("c", 4))]
+    rows: list[dict[str, Any]] = [
+        {"prompt": n, "steps": s, **shape} for n, s in (("a", 4), ("b", 8), ("c", 4))
+    ]
     plain.work(rows)
     assert [(call["prompts"], call["num_inference_steps"]) for call in calls] == [
         (["a", "c"], 4),
