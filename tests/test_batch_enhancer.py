@@ -24,6 +24,7 @@ from training.short_prompts import (
     examples,
     is_caption,
     keeps,
+    words,
 )
 
 LARGEST_BYTES = 8_000_000
@@ -36,7 +37,7 @@ def enhancer() -> Enhancer:
 
 
 def test_what_it_writes_are_captions_that_keep_what_was_said(enhancer: Enhancer) -> None:
-    figures = measure(enhancer, examples(random.Random(UNSEEN_SEED), 300, held_out=True))
+    figures = measure(enhancer, examples(random.Random(UNSEEN_SEED), 200, held_out=True))
     assert figures.both >= TARGET
 
 
@@ -95,7 +96,9 @@ def test_examples_are_full_captions_that_keep_the_short_ones_words() -> None:
         assert is_caption(example.full), example
         assert keeps(example.short, example.full), example
         if example.season and not example.has_background:
-            assert background_of(example.full) in SEASONS[example.season]
+            colours = SEASONS[example.season]
+            taken = set(colours) <= words(example.full).keys()  # by the objects, so another serves
+            assert taken or background_of(example.full) in colours
 
 
 def test_what_is_held_out_is_not_trained_on() -> None:
