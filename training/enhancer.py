@@ -9,6 +9,7 @@ import argparse
 import random
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -100,51 +101,67 @@ def batch_of(
     return {"input_ids": ids, "labels": labels, "attention_mask": mask.long()}
 
 
+@dataclass
+class Training:
+    """All that a run which was interrupted goes on with."""
+
+    model: LlamaForCausalLM
+    average: Average[LlamaForCausalLM]
+    optimizer: torch.optim.Optimizer
+    file: Path
+    step: int = 0
+    elapsed: float = 0.0
+
+    def restore(self) -> None:
+        if not self.file.exists():
+            return
+        state = torch.load(self.file, map_location=self.model.device)
+        self.model.load_state_dict(state["model"])
+        self.average.module.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.elapsed = state["step"], state["elapsed"]
+        self.average.updates = self.step
+
+    def save(self) -> None:
+        state = {
+            "model": self.model.state_dict(),
+            "average": self.average.module.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "elapsed": self.elapsed,
+        }
+        save_atomically(state, self.file)
+
+
 def train(args: argparse.Namespace) -> LlamaForCausalLM:
     torch.set_num_threads(args.threads)
-    device = choose_device()
     tokenizer = build_tokenizer()
-    model = build_model(tokenizer).to(device).train()
-    average = Average(model, 0.995)
+    model = build_model(tokenizer).to(choose_device()).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=args.learning_rate, betas=(0.9, 0.98))
-    state_file = args.work / "enhancer.pt"
-    step, elapsed = 0, 0.0
-    if state_file.exists():
-        state = torch.load(state_file, map_location=device)
-        model.load_state_dict(state["model"])
-        average.module.load_state_dict(state["average"])
-        optimizer.load_state_dict(state["optimizer"])
-        step, elapsed = state["step"], state["elapsed"]
-        average.updates = step
-    rng = random.Random(1 + step)
-    clock = Clock(args.minutes, elapsed)
-    bar = tqdm(desc="enhancer", initial=step, unit="step", mininterval=20)
+    training = Training(model, Average(model, 0.995), optimizer, args.work / "enhancer.pt")
+    training.restore()
+    rng = random.Random(1 + training.step)
+    clock = Clock(args.minutes, training.elapsed)
+    bar = tqdm(desc="enhancer", initial=training.step, unit="step", mininterval=20)
     saved = time.monotonic()
     while clock.progress < 1:
         for group in optimizer.param_groups:
             group["lr"] = clock.learning_rate(args.learning_rate)
         sample = examples(rng, args.batch, held_out=False)
-        batch = {name: t.to(device) for name, t in batch_of(sample, tokenizer).items()}
+        batch = {name: t.to(model.device) for name, t in batch_of(sample, tokenizer).items()}
         loss = model(**batch).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
-        average.update(model)
-        step += 1
+        training.average.update(model)
+        training.step, training.elapsed = training.step + 1, clock.elapsed
         bar.update()
         bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
         if time.monotonic() - saved > SAVE_EVERY_SECONDS or clock.progress >= 1:
             saved = time.monotonic()
-            state = {
-                "model": model.state_dict(),
-                "average": average.module.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "step": step,
-                "elapsed": clock.elapsed,
-            }
-            save_atomically(state, state_file)
-    return average.module
+            training.save()
+    return training.average.module
 
 
 def export(model: LlamaForCausalLM, output: Path) -> int:
