@@ -4,6 +4,7 @@ PROMPT ?= a large yellow star on a black background
 OUT ?= image.png
 CASES ?= 5000
 MINUTES ?= 30
+PIPELINE ?= examples/batch/pipeline.toml
 
 # The words of a request travel in the environment, raw: neither make nor the shell reads them.
 $(foreach name,PROMPT OUT NEGATIVE SCHEDULER SEED STEPS GUIDANCE WIDTH HEIGHT,\
@@ -23,6 +24,9 @@ image: setup ## draw PROMPT into OUT; uses a running stack, or starts one and st
 
 serve: setup ## keep the stack running until Ctrl-C
 	@exec $(PY) -m ray_stages serve
+
+batch: setup ## draw the prompts of files, as PIPELINE says; ARGS such as --dry-run, --limit 8
+	@exec $(PY) -m batch run "$(PIPELINE)" $(ARGS)
 
 test: setup ## unit tests and the integration suite; ARGS go to pytest
 	@exec $(PY) -m pytest $(ARGS)
@@ -51,6 +55,9 @@ bench: setup ## measure us beside our peers, 30 minutes; ARGS go to benchmarks, 
 bench-runtimes: setup ## measure every runtime and precision; ARGS such as --quick, --sd15
 	@exec $(PY) -m benchmarks.runtimes $(ARGS)
 
+bench-batch: setup ## measure the batch pipeline beside a plain map_batches; ARGS such as --dry
+	@exec $(PY) -m benchmarks.batch $(ARGS)
+
 check: setup ## what CI checks first: ruff, formatting, types
 	@exec scripts/check
 
@@ -72,6 +79,7 @@ help: ## show this
 ## A request:  PROMPT OUT SEED STEPS GUIDANCE NEGATIVE WIDTH HEIGHT SCHEDULER
 ## The stack:  MODEL DEVICE HTTP_PORT GRPC_PORT METRICS_PORT GATEWAY_PORT, and the others of
 ##             ray_stages/settings.py and gateway/settings.py
+## A batch:    PIPELINE, a TOML file
 ## Set-up:     PYTHON, an interpreter 3.10 to 3.12
 ##
 ## For example: make image PROMPT="a red circle on a white background" OUT=circle.png SEED=7
@@ -83,4 +91,4 @@ help: ## show this
 .venv/bin/python:
 
 .DEFAULT_GOAL := help
-.PHONY: image serve test cluster-test fault-test compose-test fuzz soak lock bench bench-runtimes check format setup clean help
+.PHONY: image serve batch test cluster-test fault-test compose-test fuzz soak lock bench bench-runtimes bench-batch check format setup clean help

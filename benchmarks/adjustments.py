@@ -18,8 +18,8 @@ from tqdm import tqdm
 
 from benchmarks.png import from_png
 from benchmarks.report import write_between
+from ray_stages.contact_sheet import contact_sheet
 from relay_client import Client
-from training.common import contact_sheet
 from training.evaluate import sample_prompts
 from training.judge import judge, look
 

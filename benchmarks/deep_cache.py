@@ -30,6 +30,7 @@ from benchmarks.tables import table
 from ray_stages import unet_levels
 from ray_stages.calibration import Calibration
 from ray_stages.checkpoint import Checkpoint
+from ray_stages.contact_sheet import contact_sheet
 from ray_stages.denoiser import Denoiser
 from ray_stages.image_codec import ImageDecoder
 from ray_stages.networks import TOKENS
@@ -39,7 +40,6 @@ from ray_stages.runtimes.network import Network, Opener, Runtime, Tensors
 from ray_stages.runtimes.place import Place
 from ray_stages.settings import Settings
 from ray_stages.text_encoder import TextEncoder
-from training.common import contact_sheet
 from training.evaluate import sample_prompts
 from training.judge import judge, look
 

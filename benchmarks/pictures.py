@@ -13,8 +13,8 @@ from PIL import Image
 
 from benchmarks.png import from_png
 from ray_stages import latents_dump
+from ray_stages.contact_sheet import contact_sheet
 from relay_client import Client
-from training.common import contact_sheet
 
 DOCS = Path("docs")
 SEED = 7

@@ -23,7 +23,6 @@ from ray_stages.request import (
     DecodeRequest,
     DenoiseRequest,
     EncodeRequest,
-    Guidance,
     StageResult,
     TextRequest,
     Ticket,
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
     from ray_stages.latents_dump import LatentsDump
 
 MAX_BATCH = 32
-PREPARE_SECONDS = 5.0
 DECODED_TOGETHER = (1, 2, 3, 4)  # most often
 READERS = 4  # each may hold a decoded picture of MAX_IMAGE_PIXELS several times
 
@@ -75,49 +73,29 @@ class Denoising(Stage):
     name = "unet"
 
     def __init__(self, settings: Settings) -> None:
+        from ray_stages import warm_up
         from ray_stages.denoiser import Denoiser
         from ray_stages.engine import Engine
 
         super().__init__(settings)
         denoiser = self.set_up(
             lambda: Denoiser(self.checkpoint, self.open_network, settings.unet_deep_every),
-            self._warm_up,
+            lambda denoiser: warm_up.first_step(denoiser, self.card()),
         )
         rows = self.torch.submit(lambda: self._row_limit(denoiser)).result()
-        self.torch.submit(lambda: self._prepare(denoiser, rows)).result()
+        self.torch.submit(lambda: warm_up.prepare(denoiser, self.card(), rows)).result()
         limits = rows, settings.unet_max_queue, settings.aging_seconds
         self.engine = Engine(denoiser, *limits, self.torch)
         self.dump = self._latents_dump()
 
-    def _warm_up(self, denoiser: Denoiser) -> None:
-        from ray_stages.networks import TOKENS
-
-        card = self.card()
-        embeds = np.zeros((1, TOKENS, card.embed_dim), np.float32)
-        size = (card.height, card.width)
-        request = DenoiseRequest(
-            embeds, embeds, [0], card.steps, Guidance(2), *size, card.scheduler
-        )
-        picture = denoiser.start(request, 0)
-        denoiser.advance(picture, denoiser.predict([picture])[0])
-
     def _row_limit(self, denoiser: Denoiser) -> int:
         if self.settings.unet_max_rows:
             return self.settings.unet_max_rows
-        from ray_stages import row_limit
+        from ray_stages import warm_up
 
-        card = self.card()
-        limit = row_limit.measure(lambda rows: denoiser.compute(rows, card.height, card.width))
+        limit = warm_up.row_limit(denoiser, self.card())
         self.log("row_limit", rows=limit)
         return limit
-
-    def _prepare(self, denoiser: Denoiser, max_rows: int) -> None:
-        """All batches of the usual size, those of guided pictures alone first."""
-        card, end = self.card(), time.monotonic() + PREPARE_SECONDS
-        for rows in (*range(2, max_rows + 1, 2), *range(1, max_rows + 1, 2)):
-            if time.monotonic() > end:
-                break
-            denoiser.prepare(rows, card.height, card.width)
 
     def _latents_dump(self) -> LatentsDump | None:
         if not self.settings.latents_dir:

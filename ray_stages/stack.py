@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import queue
-import secrets
 import shutil
 import subprocess
 import sys
@@ -23,7 +22,8 @@ from ray_stages.children import start_child, stop_child
 from ray_stages.gateway_process import GatewayProcess
 from ray_stages.ports import Ports
 from ray_stages.progress import latest
-from ray_stages.settings import ROOT, STAGES, Settings
+from ray_stages.ray_environment import ray_environment
+from ray_stages.settings import STAGES, Settings
 from ray_stages.stack_file import RunningStack, StackFile
 from ray_stages.triton_server import TritonServer
 
@@ -44,7 +44,7 @@ class Stack:
         self.ports = Ports.choose(settings)
         self.folder = Path(settings.run_dir) / str(os.getpid())
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._environment = {**os.environ, **_ray_environment(settings)}
+        self._environment = {**os.environ, **ray_environment(settings)}
         self._triton = TritonServer(
             settings, self.ports, self.folder / "draining", self._log_of("triton")
         )
@@ -211,27 +211,3 @@ def _read_events(process: subprocess.Popen[str], events: queue.Queue[dict[str, A
     assert process.stdout
     for line in process.stdout:
         events.put(json.loads(line))
-
-
-def _ray_environment(settings: Settings) -> dict[str, str]:
-    """What all that join one Ray must agree on; a private one keeps to loopback and has a key."""
-    common = {
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
-        "RAY_USAGE_STATS_ENABLED": "0",
-        # Lines that differ in numbers only are not the same line: each is of another request.
-        "RAY_DEDUP_LOGS": "0",
-        "RAY_COLOR_PREFIX": "0",
-        # OpenMP threads that wait for each other spin this often, then sleep: long enough for a
-        # layer, and short enough not to keep another stage from its core (16 clients on 2 cores:
-        # 2.3 pictures a second instead of 2.1).
-        "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", "3000"),
-    }
-    if settings.ray_address:
-        return common
-    return {
-        **common,
-        # Named after other systems, but on Linux too it makes Ray keep to 127.0.0.1.
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": secrets.token_hex(32),
-    }

@@ -22,12 +22,12 @@ from diffusers.models.resnet import ResnetBlock2D
 from PIL import Image
 from tqdm import tqdm
 
+from ray_stages.contact_sheet import contact_sheet
 from training.common import (
     WORK_DIRECTORY,
     Average,
     Clock,
     choose_device,
-    contact_sheet,
     run_workers,
     save_atomically,
     to_images,

@@ -88,18 +88,6 @@ def to_images(pixels: torch.Tensor) -> list[Image.Image]:
     return [Image.fromarray(picture) for picture in array.permute(0, 2, 3, 1).cpu().numpy()]
 
 
-def contact_sheet(images: Sequence[Image.Image], columns: int, gap: int = 2) -> Image.Image:
-    """Pictures of one size in rows, on white."""
-    width, height = images[0].size
-    rows = math.ceil(len(images) / columns)
-    size = (columns * (width + gap) - gap, rows * (height + gap) - gap)
-    sheet = Image.new("RGB", size, "white")
-    for index, image in enumerate(images):
-        row, column = divmod(index, columns)
-        sheet.paste(image, (column * (width + gap), row * (height + gap)))
-    return sheet
-
-
 def save_atomically(state: dict[str, object], path: Path) -> None:
     """Writes beside the old file and then replaces it, so a kill never leaves half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -22,13 +22,13 @@ from diffusers.models.attention_processor import AttnProcessor
 from tqdm import tqdm
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from ray_stages.contact_sheet import contact_sheet
 from training.common import (
     CHECKPOINT,
     WORK_DIRECTORY,
     Average,
     Clock,
     choose_device,
-    contact_sheet,
     run_workers,
     save_atomically,
 )

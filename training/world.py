@@ -112,9 +112,9 @@ def caption(scene: Scene, rng: random.Random, complete: bool = False) -> str:
 
     A `complete` caption says everything, save that an object in the middle may go without a place.
     """
-    background = _say_background(scene.background, rng, complete)
+    background = say_background(scene.background, rng, complete)
     if scene.relation is None:
-        place = _say_place(*scene.place, rng)
+        place = say_place(*scene.place, rng)
         leave_out = scene.place == (1, 1) and rng.random() < 0.7
         details = [background] if leave_out else [background, place]
         if rng.random() < 0.3:
@@ -185,7 +185,7 @@ def _say_object(item: Object, rng: random.Random, complete: bool) -> str:
         words.append(item.colour)
     words.append(rng.choice(SHAPE_WORDS.get(item.shape, (item.shape,))))
     if rng.random() < 0.7:
-        words.insert(0, "the" if rng.random() < 0.1 else _article(words[0]))
+        words.insert(0, "the" if rng.random() < 0.1 else article(words[0]))
     return " ".join(words)
 
 
@@ -199,22 +199,22 @@ def _say_pair(scene: Scene, rng: random.Random, complete: bool) -> str:
     return f"{first} {rng.choice(RELATION_WORDS[scene.relation])} {second}"
 
 
-def _say_background(colour: str, rng: random.Random, complete: bool) -> str:
+def say_background(colour: str, rng: random.Random, complete: bool) -> str:
     if not complete and rng.random() < 0.12:
         return ""
     forms = (
-        f"on {_article(colour)} {colour} background",
-        f"on {_article(colour)} {colour} background",
+        f"on {article(colour)} {colour} background",
+        f"on {article(colour)} {colour} background",
         f"on {colour}",
         f", {colour} background",
-        f"with {_article(colour)} {colour} background",
-        f"against {_article(colour)} {colour} background",
+        f"with {article(colour)} {colour} background",
+        f"against {article(colour)} {colour} background",
         f"on {colour} background",
     )
     return rng.choice(forms)
 
 
-def _say_place(row: int, column: int, rng: random.Random) -> str:
+def say_place(row: int, column: int, rng: random.Random) -> str:
     middle = rng.choice(MIDDLE_WORDS)
     if (row, column) == (1, 1):
         return rng.choice((f"in the {middle}", f"at the {middle}", f", {middle}"))
@@ -245,7 +245,7 @@ def _say_place(row: int, column: int, rng: random.Random) -> str:
     return rng.choice(forms)
 
 
-def _article(word: str) -> str:
+def article(word: str) -> str:
     return "an" if word[0] in "aeiou" else "a"
 
 

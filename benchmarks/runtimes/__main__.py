@@ -17,8 +17,8 @@ from benchmarks.report import publish
 from benchmarks.runtimes import markdown, pictures, sharing, stages
 from benchmarks.runtimes.pictures import Drawn
 from benchmarks.runtimes.plan import QUICK, REFERENCE, Bench, Plan
+from ray_stages.contact_sheet import contact_sheet
 from ray_stages.settings import ROOT, Settings
-from training.common import contact_sheet
 from training.evaluate import sample_prompts
 
 DOCUMENT = ROOT / "docs" / "runtimes.md"

@@ -1,0 +1,3 @@
+from batch.command import main
+
+main()

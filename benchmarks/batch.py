@@ -1,0 +1,262 @@
+"""Our batch pipeline beside the plain way to write one: `map_batches` with a whole pipeline.
+
+The plain way is that of Ray Data's own examples: an actor holds diffusers' StableDiffusionPipeline
+and draws a batch a call. Reading and writing are the same for all. Figures go to
+benchmarks/results/batch.json and into docs/batch.md; the model and its device come from the
+environment, as for `make serve`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import csv
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice, product
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import psutil
+import torch
+
+from batch.cluster import cluster
+from batch.output import Store
+from batch.pipeline import Pipeline, parse
+from batch.preparation import Preparation
+from batch.rows import Row
+from batch.run import settings_of
+from batch.station import Station
+from benchmarks.machine import model_facts
+from benchmarks.pipeline import Pipeline as Diffusers
+from benchmarks.png import to_png
+from benchmarks.report import publish
+from benchmarks.tables import table
+from benchmarks.workload import wishes
+from ray_stages.checkpoint import Checkpoint
+from ray_stages.settings import ROOT, Settings
+
+DOCUMENT = ROOT / "docs" / "batch.md"
+BATCH = 16
+STEPS, MIXED_STEPS = (12,), (4, 8, 12, 20, 28)
+SIZES, MIXED_SIZES = (128,), (96, 128, 160)
+LOADS = {
+    "all the same": (STEPS, SIZES),
+    "mixed steps": (MIXED_STEPS, SIZES),
+    "mixed steps and sizes": (MIXED_STEPS, MIXED_SIZES),
+}
+PEERS = {
+    "plain": "`map_batches`, PyTorch",
+    "plain_fast": "`map_batches`, our runtime",
+    "ours": "`batch/`",
+}
+GOAL = 1.3
+SAMPLE_SECONDS = 1.0
+
+
+class Plain(Station):
+    """As fast as it goes: a call for each number of steps and size among the rows of a batch."""
+
+    name = "denoise"
+
+    def __init__(self, settings: Settings, fast: bool) -> None:
+        super().__init__(settings.resources("unet").threads)
+        self.pipeline = self.torch.submit(lambda: Diffusers(settings, fast=fast).pipeline).result()
+
+    def work(self, due: Sequence[Row]) -> None:
+        groups: dict[tuple[int, ...], list[Row]] = defaultdict(list)
+        for row in due:
+            groups[row["steps"], row["height"], row["width"]].append(row)
+        for (steps, height, width), members in groups.items():
+            images = self.pipeline(
+                [row["prompt"] for row in members],
+                num_inference_steps=steps,
+                height=height,
+                width=width,
+                guidance_scale=members[0]["guidance_scale"],
+                generator=[torch.Generator("cpu").manual_seed(row["seed"]) for row in members],
+            ).images
+            for row, image in zip(members, images, strict=True):
+                row["png"] = to_png(image)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """rate: pictures a second between the first part that was written and the last; cpu_seconds:
+    of all workers in that time, for a picture, which others on the machine change less; memory_mb:
+    the peak of what all workers have for themselves.
+    """
+
+    load: str
+    peer: str
+    rate: float
+    cpu_seconds: float
+    memory_mb: float
+
+
+def measure(load: str, peer: str, count: int) -> Cell:
+    with TemporaryDirectory() as folder:
+        write_prompts(Path(folder), load, count)
+        pipeline = pipeline_of(Path(folder))
+        settings = settings_of(pipeline)
+        preparation = Preparation.of(pipeline, settings, Checkpoint(settings).card)
+        store = Store.open(pipeline.output.path, "parquet")
+        store.begin({})
+        with Memory() as memory:
+            moments = draw(preparation, store, peer)
+    first, last = moments[0], moments[-1]
+    pictures = last.written - first.written
+    return Cell(
+        load=load,
+        peer=peer,
+        rate=pictures / (last.seconds - first.seconds),
+        cpu_seconds=(last.cpu_seconds - first.cpu_seconds) / pictures,
+        memory_mb=memory.peak_mb,
+    )
+
+
+@dataclass(frozen=True)
+class Moment:
+    """How many rows were written by then, and how long workers had computed."""
+
+    written: int
+    seconds: float
+    cpu_seconds: float
+
+
+def draw(preparation: Preparation, store: Store, peer: str) -> list[Moment]:
+    """One for each part."""
+    from batch import flow, source
+    from batch.digests import digests
+
+    work = source.Work(preparation, digests([]))
+    if peer == "ours":
+        receipts = flow.build(work, store)
+    else:
+        plain = source.dataset(work, preparation.pipeline.block).map_batches(
+            Plain,
+            fn_constructor_args=(preparation.settings, peer == "plain_fast"),
+            concurrency=1,
+            batch_size=BATCH,
+            batch_format="pyarrow",
+        )
+        receipts = flow.written(plain, preparation.pipeline, store)
+    moments: list[Moment] = []
+    written = 0
+    for part in receipts.iter_batches(batch_size=None, batch_format="pyarrow"):
+        assert set(part["status"].to_pylist()) == {"ok"}
+        written += len(part)
+        moments.append(Moment(written, time.monotonic(), cpu_seconds()))
+    return moments
+
+
+def cpu_seconds() -> float:
+    total = 0.0
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if is_worker(process):
+                used = process.cpu_times()
+                total += used.user + used.system
+    return total
+
+
+def is_worker(process: psutil.Process) -> bool:
+    return any("ray::" in word for word in process.cmdline()[:1])
+
+
+def write_prompts(folder: Path, load: str, count: int) -> None:
+    steps, sizes = LOADS[load]
+    rng = np.random.default_rng(0)
+    with (folder / "prompts.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(("prompt", "steps", "width", "height"))
+        for wish in islice(wishes([0], steps), count):
+            rows.writerow((wish.prompt, wish.steps, *[int(rng.choice(sizes))] * 2))
+
+
+def pipeline_of(folder: Path) -> Pipeline:
+    return parse(
+        {
+            "input": {"path": str(folder / "prompts.csv")},
+            "prompt": "{prompt}",
+            "draw": {"columns": ["steps", "width", "height"]},
+            "output": {"path": str(folder / "out"), "rows": BATCH},
+            "block": BATCH,
+        }
+    )
+
+
+class Memory:
+    """Looks at Ray's workers now and then."""
+
+    def __enter__(self) -> Memory:
+        self.peak_mb = 0.0
+        self._ended = threading.Event()
+        threading.Thread(target=self._look, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+
+    def _look(self) -> None:
+        while not self._ended.wait(SAMPLE_SECONDS):
+            self.peak_mb = max(self.peak_mb, sum(map(own_mb, psutil.Process().children(True))))
+
+
+def own_mb(process: psutil.Process) -> float:
+    try:
+        return process.memory_full_info().uss / 1024**2 if is_worker(process) else 0.0
+    except psutil.Error:
+        return 0.0
+
+
+def markdown(cells: Sequence[Cell]) -> str:
+    found = {(cell.load, cell.peer): cell for cell in cells}
+    rows = [
+        (cell.load, PEERS[cell.peer], *_columns(cell, found[cell.load, "plain"])) for cell in cells
+    ]
+    mixed = [load for load, peer in found if peer == "ours" and load.startswith("mixed")]
+    least = min(found[load, "ours"].rate / found[load, "plain"].rate for load in mixed)
+    verdict = "met" if least >= GOAL else "**not met**"
+    head = ("rows", "", "pictures/s", "", "CPU s a picture", "memory, MB")
+    return f"{table(head, rows)}\n\nGoal on mixed work: {GOAL}×; {least:.2f}×, {verdict}."
+
+
+def _columns(cell: Cell, plain: Cell) -> tuple[str, ...]:
+    figures = f"{cell.rate:.2f}", f"{cell.rate / plain.rate:.2f}×"
+    return *figures, f"{cell.cpu_seconds:.2f}", f"{cell.memory_mb:.0f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.batch", description=__doc__)
+    parser.add_argument("--rows", type=int, default=160, help="of each load: 160")
+    parser.add_argument("--loads", nargs="+", default=list(LOADS), choices=LOADS, help="all")
+    parser.add_argument("--peers", nargs="+", default=list(PEERS), choices=PEERS, help="all")
+    parser.add_argument("--dry", action="store_true", help="only print what would be written")
+    arguments = parser.parse_args()
+    if not {"plain", "ours"} <= set(arguments.peers):
+        parser.error("--peers: plain and ours at least")
+    cells = []
+    some = pipeline_of(Path())
+    with cluster(some, settings_of(some)):
+        for load, peer in product(arguments.loads, arguments.peers):
+            cells.append(measure(load, peer, arguments.rows))
+            print(cells[-1], flush=True)
+    text = markdown(cells)
+    print(text)
+    if not arguments.dry:
+        figures = {
+            "model": model_facts(Settings.from_env()),
+            "rows": arguments.rows,
+            "goal": GOAL,
+            "cells": [asdict(cell) for cell in cells],
+        }
+        publish("batch", figures, text, DOCUMENT)
+
+
+if __name__ == "__main__":
+    main()
