@@ -88,7 +88,7 @@ def test_every_model_is_known_with_its_types() -> None:
 def test_nothing_large_is_claimed_in_json() -> None:
     """tritonserver 2.51 allocates it, and the machine has no more memory."""
 
-    @settings(max_examples=300, suppress_health_check=list(HealthCheck), deadline=None)
+    @settings(max_examples=100, suppress_health_check=list(HealthCheck), deadline=None)
     @given(requests.posted())
     def claims_little(posted: requests.Posted) -> None:
         with contextlib.suppress(ValueError):

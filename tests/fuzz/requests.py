@@ -2,8 +2,8 @@
 
 Left out is what is known to end tritonserver 2.51 by itself, before any of our code hears of it,
 and what the gateway never sends (SECURITY.md): the parameter `classification`, a shape whose
-product overflows, JSON nested by the thousand, a body in many tiny chunks. And what takes all memory
-of the machine: a large shape in JSON, which it allocates before it looks at the data.
+product overflows, JSON nested by the thousand, a body in many tiny chunks. So is what takes all
+memory of the machine: a large shape in JSON, which it allocates before it looks at the data.
 """
 
 from __future__ import annotations
