@@ -44,7 +44,7 @@ SETTINGS = {
 @contextmanager
 def a_stack(folder: Path, **settings: str) -> Iterator[Stack]:
     store = f"sqlite:///{folder}/gateway.sqlite"
-    stack = start_stack(folder / "serve.log", STORE=store, **{**SETTINGS, **settings})
+    stack = start_stack(folder / "serve.log", STORE=store, **settings)
     try:
         stack.wait_ready()
         yield stack
@@ -135,7 +135,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=ROOT / ".run" / "fuzz")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    with a_stack(options.folder) as stack:
+    with a_stack(options.folder, **SETTINGS) as stack:
         found = run(stack, options.folder, options.cases, options.seed, 60 * options.minutes)
     sys.exit(0 if told(found) else 1)
 
