@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from gateway.errors import Failed
 from gateway.settings import GatewaySettings
 
-GUARDED = re.compile(r"/(v1/.*|imagine|metrics)")
+GUARDED = re.compile(r"/(v1/.*|imagine|metrics)", re.DOTALL)  # a path may hold a newline
 # Who was told such an address may fetch it: an <img> cannot send a key.
 FETCHED = re.compile(r"/v1/(images/files/[^/]+|jobs/[^/]+/images/[^/]+)")
 PORT = re.compile(r":\d+$")

@@ -72,7 +72,8 @@ class Wish:
         return hashlib.sha256(f"{checkpoint}\n{self.as_json()}".encode()).hexdigest()
 
     def as_json(self) -> str:
-        image = self.init_image and base64.b64encode(self.init_image).decode()
+        given = self.init_image  # an empty file is one, too
+        image = None if given is None else base64.b64encode(given).decode()
         return json.dumps({**vars(self), "init_image": image}, sort_keys=True)
 
     @classmethod

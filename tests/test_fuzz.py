@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import math
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
 
-from tests.fuzz import flat, interface
+from tests.fuzz import flat, interface, requests
 from tests.fuzz.answers import Verdict
 from tests.fuzz.notes import Notes, read
 from tests.fuzz.processes import Sample, replaced, role_of
@@ -79,6 +83,22 @@ def test_every_model_is_known_with_its_types() -> None:
     inputs = {given.name: given for given in models["image_to_image"].inputs}
     assert inputs["init_image"].datatype == "BYTES"
     assert inputs["seed"].dims == (-1,)
+
+
+def test_nothing_large_is_claimed_in_json() -> None:
+    """tritonserver 2.51 allocates it, and the machine has no more memory."""
+
+    @settings(max_examples=100, suppress_health_check=list(HealthCheck), deadline=None)
+    @given(requests.posted())
+    def claims_little(posted: requests.Posted) -> None:
+        with contextlib.suppress(ValueError):
+            document = json.loads(posted.body)
+            inputs = document.get("inputs", []) if isinstance(document, dict) else []
+            for one in inputs if isinstance(inputs, list) and posted.length is None else []:
+                shape = one.get("shape", []) if isinstance(one, dict) else []
+                assert math.prod(map(abs, shape)) <= requests.MOST_CLAIMED
+
+    claims_little()
 
 
 def test_notes_outlive_their_writer(tmp_path: Path) -> None:

@@ -24,7 +24,11 @@ def locked(open_front: Callable[..., Front]) -> Front:
 
 
 @pytest.mark.parametrize(
-    "path", ["/v1/models", "/imagine?prompt=a", "/v1/jobs/x", "/v1/jobs/x/events", "/metrics"]
+    "path",
+    [
+        *("/v1/models", "/imagine?prompt=a", "/v1/jobs/x", "/v1/jobs/x/events", "/metrics"),
+        *("/v1/jobs/x%0A", "/v1/jobs/%0Ax/events", "/v1/models/%0A"),
+    ],
 )
 def test_what_needs_a_key(locked: Front, path: str) -> None:
     for said in (None, "Bearer lr-guess", KEY):

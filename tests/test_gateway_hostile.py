@@ -81,6 +81,11 @@ def test_paths_that_lead_nowhere(front: Front) -> None:
             assert connection.recv(12) in (b"HTTP/1.1 404", b"HTTP/1.1 400"), path
 
 
+def test_an_empty_picture_is_refused_in_triton_as_any_other(front: Front) -> None:
+    answer = front.http.post("/v1/jobs", json={"prompt": "a", "image": "", "seed": 1})
+    assert answer.status_code == 202, answer.text
+
+
 VALUES: dict[str, Callable[[], st.SearchStrategy[Any]]] = {
     "prompt": lambda: st.text(max_size=50),
     "negative_prompt": lambda: st.text(max_size=50),

@@ -25,6 +25,7 @@ from tests.serving import ROOT, Stack, start_stack
 
 LOOK_SECONDS = 5.0
 GATEWAYS_SHARE = 0.3
+MOST_MB = 4096.0  # of one process: more is a finding, and would take the machine along
 SENDERS = 3  # for each of the two
 APART = 1_000_000  # their seeds
 # Small pictures, caches that are full early, and nobody sent away for asking often.
@@ -43,7 +44,7 @@ SETTINGS = {
 @contextmanager
 def a_stack(folder: Path, **settings: str) -> Iterator[Stack]:
     store = f"sqlite:///{folder}/gateway.sqlite"
-    stack = start_stack(folder / "serve.log", STORE=store, **{**SETTINGS, **settings})
+    stack = start_stack(folder / "serve.log", STORE=store, **settings)
     try:
         stack.wait_ready()
         yield stack
@@ -76,6 +77,12 @@ def senders(
     return found
 
 
+def largest(watcher: Watcher) -> float:
+    """What the largest process has in memory, in MB."""
+    values = watcher.samples[-1].values
+    return max((size for name, size in values.items() if name.endswith("RSS MB")), default=0.0)
+
+
 def run(stack: Stack, folder: Path, cases: int, seed: int, seconds: float) -> dict[str, Any]:
     """Ends when all are sent, or after so many seconds."""
     watcher = Watcher(stack)
@@ -83,7 +90,7 @@ def run(stack: Stack, folder: Path, cases: int, seed: int, seconds: float) -> di
     at_work = senders(stack, folder, cases, seed)
     try:
         while any(process.poll() is None for process in at_work.values()):
-            if time.monotonic() > begun + seconds:
+            if time.monotonic() > begun + seconds or largest(watcher) > MOST_MB:
                 break
             time.sleep(LOOK_SECONDS)
             gone |= set(replaced(before, watcher.look()))
@@ -128,7 +135,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=ROOT / ".run" / "fuzz")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    with a_stack(options.folder) as stack:
+    with a_stack(options.folder, **SETTINGS) as stack:
         found = run(stack, options.folder, options.cases, options.seed, 60 * options.minutes)
     sys.exit(0 if told(found) else 1)
 

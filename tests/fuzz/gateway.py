@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import re
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ CHECKED = (
     *("status_code_conformance", "content_type_conformance"),
     *("response_schema_conformance", "response_headers_conformance"),
 )
+ID = re.compile(r"[0-9a-f]{32}")
 WITH_CAUSE = ("queue_full",)  # said clearly, and true: more jobs wait than MAX_JOBS
 NAMES = (
     *("Idempotency-Key", "X-Request-Id", "Origin", "Accept", "If-None-Match", "Range", "Host"),
@@ -73,7 +75,8 @@ class Sender:
             return
         self._notes.codes[f"gateway {answer.status_code}"] += 1
         if answer.status_code >= 500 and _code_of(answer) not in WITH_CAUSE:
-            self._notes.complain(f"{answer.status_code}: {answer.text}", shown)
+            said = ID.sub("…", answer.text)
+            self._notes.complain(f"{case.operation.label}: {answer.status_code} {said}", shown)
         try:
             case.validate_response(answer, checks=self._checks)
         except FailureGroup as failures:

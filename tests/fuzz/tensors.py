@@ -42,6 +42,11 @@ class Tensor(NamedTuple):
     shape: tuple[int, ...]
     raw: bytes
 
+    @property
+    def claimed(self) -> int:
+        """Elements, whatever their sign."""
+        return math.prod(abs(size) for size in self.shape)
+
     def __repr__(self) -> str:
         more = "…" if len(self.raw) > 24 else ""
         return f"{self.name}:{self.datatype}{list(self.shape)}={self.raw[:24]!r}{more}"
