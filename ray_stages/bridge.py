@@ -23,11 +23,7 @@ import ray
 import tenacity
 import triton_python_backend_utils as pb_utils
 from ray import exceptions, serve
-from ray.serve.exceptions import (
-    BackPressureError,
-    DeploymentUnavailableError,
-    RayServeException,
-)
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 
 from ray_stages import errors
 from ray_stages.call import Call
@@ -118,16 +114,6 @@ class Bridge:
 
     async def _connect(self) -> None:
         await self._join_ray()
-        waiting = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception_type(RayServeException),
-            stop=tenacity.stop_after_delay(self.settings.start_seconds),
-            wait=tenacity.wait_fixed(1),
-            reraise=True,
-        )
-        await waiting(self._meet_stage)
-
-    async def _meet_stage(self) -> None:
-        """In a cluster, the stages may be deployed after this joins."""
         self.handle: Any = serve.get_deployment_handle(self.stage, app_name=self.stage)
         self.card = await self.handle.card.remote()
 
