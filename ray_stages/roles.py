@@ -68,7 +68,7 @@ def triton(settings: Settings, console: Console, stopped: threading.Event) -> No
     drain_file = Path(settings.run_dir) / "draining"
     server = TritonServer(settings, Ports.choose(settings), drain_file, sys.stdout.buffer)
     try:
-        if not _watch(settings, stopped, node.fault, until=node.started):
+        if not _wait_for_stages(settings, stopped, node):
             return
         server.start(dict(os.environ))
         if _watch(settings, stopped, node.fault, server.ended, until=server.ready):
@@ -87,8 +87,27 @@ def deploy(settings: Settings, console: Console, stopped: threading.Event) -> No
     roll_out(settings, console, stopped)
 
 
+def _wait_for_stages(settings: Settings, stopped: threading.Event, node: RayNode) -> bool:
+    """Whether they answer now; False when told to stop."""
+    if not _watch(settings, stopped, node.fault, until=node.started):
+        return False
+    asking = start_child([sys.executable, "-m", "ray_stages.stages_ready"])
+    try:
+        if not _watch(settings, stopped, node.fault, until=lambda: _over(asking), limited=False):
+            return False
+    finally:
+        stop_child(asking, 0)
+    if asking.returncode:
+        raise StackFailed("the stages could not be asked; the log above says why")
+    return True
+
+
 def _ended(stages: subprocess.Popen[bytes]) -> str | None:
-    return "the stages' deployment has ended" if stages.poll() is not None else None
+    return "the stages' deployment has ended" if _over(stages) else None
+
+
+def _over(child: subprocess.Popen[bytes]) -> bool:
+    return child.poll() is not None
 
 
 def _join(settings: Settings, stopped: threading.Event, cpus: int) -> RayNode:
@@ -109,11 +128,12 @@ def _watch(
     stopped: threading.Event,
     *faults: Fault,
     until: Callable[[], bool] | None = None,
+    limited: bool = True,
 ) -> bool:
-    """False when told to stop. StackFailed is a fault, or `until` that does not come about."""
+    """False when told to stop. StackFailed is a fault, or `until` not so within START_SECONDS."""
     end = time.monotonic() + settings.start_seconds
     while not (until and until()):
-        if until and time.monotonic() > end:
+        if until and limited and time.monotonic() > end:
             raise StackFailed(f"not ready after START_SECONDS={settings.start_seconds}")
         for fault in filter(None, (look() for look in faults)):
             raise StackFailed(fault)

@@ -63,7 +63,9 @@ class ComposeHouse:
         for service in ("ray-head", "ray-worker", "triton"):
             for container in self.containers(service):
                 if restarts := self.facts(container)["RestartCount"]:
-                    say(f"{service} started {restarts + 1} times\n{docker('logs', container)}")
+                    log = docker("logs", container).splitlines()
+                    why = [line for line in log if line.startswith("latent-relay:")]
+                    say(f"{service} started {restarts + 1} times: {'; '.join(why)}")
 
     def down(self) -> None:
         self.compose("down", "--volumes", "--remove-orphans")
