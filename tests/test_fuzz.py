@@ -42,7 +42,7 @@ def test_what_rises_is_not_flat(name: str, values: list[float], is_flat: bool) -
 @pytest.mark.parametrize(
     ("command", "role"),
     [
-        ("ray::ServeReplica:unet:unet", "replica unet"),
+        ("ray::ServeReplica:unet-1f2e3d4c:unet", "replica unet"),
         ("/x/triton_python_backend_stub /y/model_repository/cancel/1/model.py z", "stub cancel"),
         ("/x/bin/tritonserver --id=relay", "tritonserver"),
         ("python -m gateway", "gateway"),

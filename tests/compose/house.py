@@ -105,7 +105,7 @@ class ComposeHouse:
     def replicas(self, container: str) -> list[str]:
         """The stages that run in a worker."""
         names = docker("top", container, "-eo", "pid,args").split("ServeReplica:")[1:]
-        return sorted(name.split(":")[0] for name in names)
+        return sorted(name.split("-")[0] for name in names)
 
 
 def docker(*words: str) -> str:

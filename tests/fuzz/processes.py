@@ -17,12 +17,13 @@ SHM = Path("/dev/shm")
 # Idle workers that Ray keeps for later come and go as it likes.
 UNNAMED = re.compile(r"ray::IDLE")
 ROLES = {
-    r"ServeReplica:(\w+):": r"replica \1",
+    r"ServeReplica:(\w+)-": r"replica \1",
     r"python_backend_stub \S*/(\w+)/1/model.py": r"stub \1",
     r"bin/tritonserver ": "tritonserver",
     r"-m gateway": "gateway",
     r"ray::ServeController": "Serve controller",
     r"ray::Cancellations": "cancellation actor",
+    r"ray::Generations": "generations actor",
     r"gcs/gcs_server ": "Ray GCS",
     r"raylet/raylet ": "raylet",
     r"-m ray_stages.ray_app": "Ray driver",
