@@ -12,6 +12,7 @@ from typing import Any
 
 from tests.pictures import TOLERANCE, difference
 
+REFUSED_SECONDS = 0.2  # before another try, as a client would wait
 Draw = Callable[[int], bytes]
 Pictures = dict[int, bytes]
 
@@ -74,4 +75,5 @@ class Load:
                 result["picture"] = draw(seed)
             except Exception as error:  # whatever it is, it is not the picture
                 result["error"] = f"{type(error).__name__}: {error}"
+                time.sleep(REFUSED_SECONDS)
             self.answers.append(Answer(seed, began, time.monotonic(), **result))

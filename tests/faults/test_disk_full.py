@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,17 +24,19 @@ MEGABYTES = 64
 
 
 @contextmanager
-def small_disk(folder: Path) -> Iterator[Path]:
-    """Only root may mount one."""
-    folder.mkdir()
+def small_disk() -> Iterator[Path]:
+    """Only root may mount one. Its path is short: Ray puts sockets there."""
+    folder = Path(tempfile.mkdtemp(prefix="lr-"))
     size = f"size={MEGABYTES}m"
     mounting = ["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(folder)]
     if subprocess.run(mounting, capture_output=True).returncode:
+        folder.rmdir()
         pytest.skip("no disk can be mounted here")
     try:
         yield folder
     finally:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
+        folder.rmdir()
 
 
 def fill(folder: Path) -> None:
@@ -45,7 +48,7 @@ def fill(folder: Path) -> None:
 
 def test_latents_disk_full(rows: list[Row], tmp_path: Path) -> None:
     with (
-        small_disk(tmp_path / "latents") as disk,
+        small_disk() as disk,
         staged(tmp_path / "serve.log", LATENTS_DIR=str(disk)) as stack,
     ):
         scene = Scene(stack, rows)
@@ -59,7 +62,7 @@ def test_latents_disk_full(rows: list[Row], tmp_path: Path) -> None:
 
 def test_ray_disk_full(rows: list[Row], tmp_path: Path) -> None:
     with (
-        small_disk(tmp_path / "tmp") as disk,
+        small_disk() as disk,
         staged(tmp_path / "serve.log", TMPDIR=str(disk)) as stack,
     ):
         scene = Scene(stack, rows)
