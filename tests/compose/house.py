@@ -63,9 +63,7 @@ class ComposeHouse:
         for service in ("ray-head", "ray-worker", "triton"):
             for container in self.containers(service):
                 if restarts := self.facts(container)["RestartCount"]:
-                    log = docker("logs", container).splitlines()
-                    why = [line for line in log if line.startswith("latent-relay:")]
-                    say(f"{service} started {restarts + 1} times: {'; '.join(why)}")
+                    say(f"{service} started {restarts + 1} times: {_why(container)}")
 
     def down(self) -> None:
         self.compose("down", "--volumes", "--remove-orphans")
@@ -112,6 +110,14 @@ def docker(*words: str) -> str:
     done = subprocess.run(["docker", *words], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, f"docker {' '.join(words)}\n{done.stdout}{done.stderr}"
     return done.stdout
+
+
+def _why(container: str) -> str:
+    """What its role said each time when it ended."""
+    done = subprocess.run(
+        ["docker", "logs", container], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    return "; ".join(line for line in done.stdout.splitlines() if line.startswith("latent-relay:"))
 
 
 def _compose_command() -> list[str]:
