@@ -6,6 +6,13 @@ import re
 
 # Whose error it is, which Triton says first; the caller knows.
 PREFIXES = re.compile(r"^(in ensemble '[^']*', |\[request id: [^\]]*\] )+")
+# What Triton says, with codes of its own, while it is being restarted.
+RESTARTING = re.compile(r"has no available versions|Stub process '[^']*' is not healthy")
+
+
+def code_of(code: str, message: str) -> str:
+    """As Triton says it, but UNAVAILABLE where the same request will do in a moment."""
+    return "UNAVAILABLE" if RESTARTING.search(message) else code
 
 
 class RequestError(Exception):
@@ -17,7 +24,7 @@ class RequestError(Exception):
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(PREFIXES.sub("", message))
-        self.code = code
+        self.code = code_of(code, message)
 
 
 class AddressError(ValueError):

@@ -123,6 +123,21 @@ def test_threads_share_a_client(client: Client) -> None:
         assert list(pool.map(seed_and_png, range(64))) == [(n, png_of(n)) for n in range(64)]
 
 
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("NOT_FOUND", "Request for unknown model: 'stable_diffusion' has no available versions"),
+        ("INTERNAL", "Stub process 'unet_0_0' is not healthy."),
+    ],
+)
+def test_so_is_one_that_is_being_restarted(
+    triton: FakeTriton, client: Client, code: str, reason: str
+) -> None:
+    triton.refusals = [Refusal(code, reason)]
+    assert client.generate("a", seed=3)[0].png == png_of(3)
+    assert len(triton.seen) == 2
+
+
 def test_only_a_busy_server_is_asked_again(triton: FakeTriton, client: Client) -> None:
     triton.refusals = [Refusal("UNAVAILABLE", "busy"), Refusal("UNAVAILABLE", "busy")]
     assert client.generate("a", seed=3)[0].png == png_of(3)

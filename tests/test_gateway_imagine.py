@@ -108,6 +108,7 @@ def test_what_is_no_number_is_refused(
         ("CANCELLED", "request x was cancelled", 499, None),
         ("UNAVAILABLE", "text_encoder: the deadline of request x has passed", 504, None),
         ("UNAVAILABLE", "text_encoder: 1 more on 256 pictures in flight", 503, None),
+        ("INTERNAL", "Stub process 'unet_0_0' is not healthy.", 503, None),
         ("INTERNAL", "unet failed; its log knows request x", 500, None),
     ],
 )
