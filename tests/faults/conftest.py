@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.cluster.conftest import cluster
 from tests.faults import report
 from tests.faults.report import Row
 from tests.faults.scene import Scene
 from tests.serving import Stack, start_stack
 
-Stage = Callable[..., AbstractContextManager[Stack]]
+__all__ = ["cluster"]  # a fixture
+
 STOP_SECONDS = 180
 
 

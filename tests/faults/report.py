@@ -17,7 +17,7 @@ HEAD = """\
 
 @dataclass(frozen=True)
 class Row:
-    """again: seconds from the fault to the first right answer to a request that began after it."""
+    """again: seconds from the fault until every answer is right again."""
 
     fault: str
     sent: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections import Counter
@@ -62,14 +63,15 @@ class Scene:
         rights = [one for one in load.answers if one.is_of(self.right)]
         refused = [one for one in load.answers if CLEAR.search(one.error)]
         unclear = [one.error or "wrong" for one in load.answers if one not in (*rights, *refused)]
-        after = [one.ended - struck for one in rights if one.began > struck]
+        first = min((one.ended for one in rights if one.began > struck), default=math.inf)
+        last = max((one.ended for one in load.answers if one not in rights), default=first)
         return Row(
             fault=fault,
             sent=len(load.answers),
             right=len(rights),
             refused=len(refused),
             unclear=unclear,
-            again=min(after, default=float("inf")),
+            again=max(first, last) - struck,
             slowest=max(map(_seconds, load.answers)),
         )
 

@@ -23,7 +23,7 @@ from tests.waiting import wait_until
 
 FAR, CABLE = "relay-far", ("relay-near0", "relay-far0")
 NEAR_ADDRESS, FAR_ADDRESS = "10.201.77.1", "10.201.77.2"
-HEAD = f"{NEAR_ADDRESS}:16379"
+HEAD = f"{NEAR_ADDRESS}:6399"
 CUT_SECONDS = 40.0
 
 
@@ -81,7 +81,7 @@ def test_network_cut(rows: list[Row], tmp_path: Path) -> None:
     far = ("ip", "netns", "exec", FAR)
     with (
         far_network(),
-        node("--head", "--port=16379", address=NEAR_ADDRESS, cpus=0),
+        node("--head", "--port=6399", address=NEAR_ADDRESS, cpus=0),
         node(f"--address={HEAD}", address=FAR_ADDRESS, cpus=3, place=far),
         staged(tmp_path / "serve.log", **joined) as stack,
         node(f"--address={HEAD}", address=NEAR_ADDRESS, cpus=3),
