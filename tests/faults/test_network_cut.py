@@ -57,7 +57,7 @@ def node(*words: str, address: str, cpus: int, place: tuple[str, ...] = ()) -> I
     environment = {**os.environ, **HEALTH}
     environment.pop("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER")
     command = [*place, sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *words]
-    options = [f"--node-ip-address={address}", f"--num-cpus={cpus}", "--include-dashboard=false"]
+    options = [f"--node-ip-address={address}", f"--num-cpus={cpus}"]
     with subprocess.Popen([*command, *options], env=environment) as process:
         try:
             yield
@@ -81,7 +81,7 @@ def test_network_cut(rows: list[Row], tmp_path: Path) -> None:
     far = ("ip", "netns", "exec", FAR)
     with (
         far_network(),
-        node("--head", "--port=6399", address=NEAR_ADDRESS, cpus=0),
+        node("--head", "--port=6399", "--include-dashboard=false", address=NEAR_ADDRESS, cpus=0),
         node(f"--address={HEAD}", address=FAR_ADDRESS, cpus=3, place=far),
         staged(tmp_path / "serve.log", **joined) as stack,
         node(f"--address={HEAD}", address=NEAR_ADDRESS, cpus=3),
