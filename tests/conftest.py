@@ -4,6 +4,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tenacity
@@ -13,8 +14,10 @@ from ray_stages.checkpoint import Checkpoint
 from ray_stages.settings import Settings
 from relay_client import Client
 from tests import checkpoints
+from tests.browser import Visit, chromium
 from tests.fake_server import FakeTriton
 from tests.gateways import Front, opened
+from tests.stub_gateway import StubGateway
 
 torch.set_num_threads(2)
 
@@ -90,3 +93,36 @@ def open_front(drawing: FakeTriton, tmp_path: Path) -> Iterator[Callable[..., Fr
 @pytest.fixture
 def front(open_front: Callable[..., Front]) -> Front:
     return open_front()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def gateway() -> Iterator[StubGateway]:
+    stub = StubGateway()
+    yield stub
+    stub.stop()
+
+
+@pytest.fixture
+def arrive(browser: Any, gateway: StubGateway) -> Iterator[Callable[..., Visit]]:
+    """Opens the page; at the end its console must have stayed empty."""
+    visits: list[Visit] = []
+
+    def open_page(**options: Any) -> Visit:
+        visits.append(Visit(browser, gateway.url, **options))
+        return visits[-1]
+
+    yield open_page
+    for visit in visits:
+        visit.leave()
+    assert [visit.complaints for visit in visits] == [[] for _ in visits]
+
+
+@pytest.fixture
+def visit(arrive: Callable[..., Visit]) -> Visit:
+    return arrive()

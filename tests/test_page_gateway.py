@@ -8,23 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.browser import Visit, chromium, expect
+from tests.browser import Visit, expect
 from tests.fake_server import FakeTriton, Refusal
 from tests.gateways import opened
 from tests.pictures import CIRCLE, encoded
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture
-def drawing() -> Iterator[FakeTriton]:
-    fake = FakeTriton("grpc")
-    yield fake
-    fake.stop()
 
 
 @pytest.fixture

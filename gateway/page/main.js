@@ -93,8 +93,9 @@ async function readParameters(file) {
   notify(text, { label: "Begin at it", run: () => form.source.take(file) });
 }
 
-form.element.addEventListener("submit", (event) => {
+form.element.addEventListener("submit", async (event) => {
   event.preventDefault();
+  await form.source.taken;
   if (!easel.isBusy) easel.draw(form.read(), form.source.file);
 });
 byId("cancel").addEventListener("click", () => easel.cancel());

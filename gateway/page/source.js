@@ -12,6 +12,8 @@ export class Source {
   constructor() {
     /** @type {Blob | null} */
     this.file = null;
+    /** Until then, what was taken last may still be opened, or made smaller. */
+    this.taken = Promise.resolve(true);
     const input = /** @type {HTMLInputElement} */ (byId("source-file"));
     byId("choose").addEventListener("click", () => input.click());
     byId("remove-source").addEventListener("click", () => {
@@ -33,7 +35,13 @@ export class Source {
    * @param {Blob} file of any kind
    * @returns {Promise<boolean>} whether it can be begun at
    */
-  async take(file) {
+  take(file) {
+    this.taken = this.#open(file);
+    return this.taken;
+  }
+
+  /** @param {Blob} file */
+  async #open(file) {
     if (!KINDS.includes(file.type)) {
       notify("That is not a picture that can be begun at. PNG, JPEG and WebP are.");
       return false;
