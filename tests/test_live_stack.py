@@ -63,16 +63,25 @@ def test_the_log_follows_a_request_by_its_id_and_keeps_prompts_private(stack: St
     assert "private wish" not in stack.log("triton") + stack.log("ray")
 
 
+def metrics(stack: Stack) -> dict[str, float]:
+    """What Triton's metrics port says of our own, by name and labels."""
+    _, text = fetch(f"http://{stack.addresses['metrics']}/metrics")
+    lines = (line.rsplit(" ", 1) for line in text.splitlines() if line.startswith("latent_"))
+    return {name: float(value) for name, value in lines}
+
+
 def test_metrics_of_each_stage(stack: Stack) -> None:
     stack.draw("a red circle", steps=2)
-    _, text = fetch(f"http://{stack.addresses['metrics']}/metrics")
-    values = dict(line.rsplit(" ", 1) for line in text.splitlines() if line.startswith("latent_"))
-    for stage in STAGES:
-        label = f'stage="{stage}"'
-        assert float(values[f"latent_relay_requests_total{{{label}}}"]) >= 1
-        assert float(values[f"latent_relay_latency_seconds_count{{{label}}}"]) >= 1
-        assert float(values[f"latent_relay_in_flight{{{label}}}"]) == 0
-    assert float(values['latent_relay_failures_total{kind="invalid",stage="unet"}']) >= 0
+
+    def counted(name: str) -> list[float]:
+        values = metrics(stack)
+        return [values[f'latent_relay_{name}{{stage="{stage}"}}'] for stage in STAGES]
+
+    # An answer is sent before it is counted.
+    assert wait_until(lambda: min(counted("requests_total")) >= 1, 10)
+    assert wait_until(lambda: min(counted("latency_seconds_count")) >= 1, 10)
+    assert wait_until(lambda: counted("in_flight") == [0, 0, 0], 10)
+    assert 'latent_relay_failures_total{kind="invalid",stage="unet"}' in metrics(stack)
 
 
 # What dies
