@@ -45,7 +45,7 @@ COPY gateway gateway
 COPY ray_stages ray_stages
 RUN /opt/venv/bin/python -m compileall -q client.py relay_client model_repository gateway ray_stages
 
-# What all nodes of a Ray cluster must agree on, the launcher or KubeRay alike; see ray_stages/stack.py.
+# What all nodes of a Ray cluster must agree on, the launcher or KubeRay alike; see ray_stages/ray_environment.py.
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONPATH=/app \
     PYTHONDONTWRITEBYTECODE=1 \
@@ -56,6 +56,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     RAY_DEDUP_LOGS=0 \
     RAY_COLOR_PREFIX=0 \
     RAY_SCHEDULER_EVENTS=0 \
+    RAY_task_events_max_num_task_in_gcs=5000 \
     RAY_ROTATION_MAX_BYTES=10000000 \
     RAY_ROTATION_BACKUP_COUNT=1 \
     GOMP_SPINCOUNT=3000 \

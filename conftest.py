@@ -9,7 +9,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from tests.serving import MAX_IN_FLIGHT, Stack, start_stack
+from tests.serving import MAX_IN_FLIGHT, Stack, running_stack
 
 # The same examples everywhere and always; HYPOTHESIS_PROFILE=default looks for new ones.
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
@@ -24,10 +24,6 @@ def latents_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def stack(tmp_path_factory: pytest.TempPathFactory, latents_dir: Path) -> Iterator[Stack]:
     """A real tritonserver and a real Ray, started once, called as users do."""
     output = tmp_path_factory.mktemp("stack") / "serve.log"
-    stack = start_stack(output, MAX_IN_FLIGHT=str(MAX_IN_FLIGHT), LATENTS_DIR=str(latents_dir))
-    try:
-        stack.wait_ready()
+    limit = str(MAX_IN_FLIGHT)
+    with running_stack(output, MAX_IN_FLIGHT=limit, LATENTS_DIR=str(latents_dir)) as stack:
         yield stack
-    finally:
-        stack.process.terminate()
-        stack.process.wait(120)

@@ -20,6 +20,13 @@ def first(tensors: Tensors, field: str, default: Any) -> Any:
     return tensors[field].reshape(-1)[0] if field in tensors else default
 
 
+def required(tensors: Tensors, field: str) -> Array:
+    """Triton counts the inputs that a model needs, but not which they are."""
+    if field not in tensors:
+        raise InvalidRequest(field, "none", "a tensor")
+    return tensors[field]
+
+
 def integer(tensors: Tensors, field: str, default: int, low: int, high: int) -> int:
     value = int(first(tensors, field, default))
     if not low <= value <= high:

@@ -47,13 +47,15 @@ class Links:
     async def to(self, generation: str = "") -> AsyncIterator[Link]:
         """The link of a picture that began in this generation, or of a new one."""
         if generation and not NAME.fullmatch(generation):
-            raise InvalidRequest("generation", generation, "the name of one that is served")
+            raise _unknown(generation)
         name = generation or self._current
         self._in_use[name] += 1
         try:
             yield await self._link(name)
         finally:
             self._in_use[name] -= 1
+            if not self._in_use[name]:
+                del self._in_use[name]
 
     async def _follow(self) -> None:
         while True:
@@ -62,7 +64,7 @@ class Links:
 
     async def _meet(self) -> bool:
         """Whether there is one; without the actor, which will come back, it is still the last."""
-        in_use = list(+self._in_use)
+        in_use = list(self._in_use)
         try:
             current = await registry().meet.remote(self._bridge, in_use)
             if current:
@@ -80,8 +82,10 @@ class Links:
             try:
                 handle: Any = serve.get_deployment_handle(self._stage, app_name=app)
                 self._links[generation] = Link(generation, handle, await handle.card.remote())
-            except RayServeException:
-                raise InvalidRequest(
-                    "generation", generation, "the name of one that is served"
-                ) from None
+            except (KeyError, RayServeException):
+                raise _unknown(generation) from None
         return self._links[generation]
+
+
+def _unknown(generation: str) -> InvalidRequest:
+    return InvalidRequest("generation", repr(generation[:40]), "the name of one that is served")

@@ -130,8 +130,9 @@ class DenoiseRequest:
 
     @classmethod
     def parse(cls, tensors: Tensors, card: ModelCard, settings: Settings) -> DenoiseRequest:
-        n = fields.rows("prompt_embeds", tensors["prompt_embeds"], settings.max_prompts)
-        embeds = _embeddings("prompt_embeds", tensors["prompt_embeds"], card)
+        given = fields.required(tensors, "prompt_embeds")
+        n = fields.rows("prompt_embeds", given, settings.max_prompts)
+        embeds = _embeddings("prompt_embeds", given, card)
         most = settings.max_steps
         steps = fields.integer(tensors, "steps", card.steps, 1, most)
         init = InitImage.parse(tensors, n, steps, card)
@@ -175,7 +176,7 @@ class DecodeRequest:
 
     @classmethod
     def parse(cls, tensors: Tensors, card: ModelCard, settings: Settings) -> DecodeRequest:
-        latents = tensors["latents"]
+        latents = fields.required(tensors, "latents")
         n = fields.rows("latents", latents, settings.max_prompts)
         _, channels, height, width = latents.shape
         if channels != card.latent_channels:

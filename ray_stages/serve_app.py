@@ -17,6 +17,7 @@ from ray_stages.settings import STAGES, Settings
 # Of one GPU, where a stage shares it with the others and settings do not say otherwise.
 GPU_SHARES = {"text_encoder": 0.1, "unet": 0.6, "vae_decoder": 0.2, "vae_encoder": 0.1}
 SCALE_LOOK_SECONDS = 2.0
+HEALTH_SECONDS = 10.0
 LIVING = ("DEPLOYING", "RUNNING", "UNHEALTHY")
 
 DEPLOYMENTS: dict[str, Any] = {
@@ -40,6 +41,8 @@ def application(stage: str, settings: Settings) -> Any:
         "max_ongoing_requests": 2 * settings.max_in_flight,
         "ray_actor_options": {"num_cpus": resources.cpus, "num_gpus": gpus},
         "health_check_period_s": 2,
+        # Serve gives up a replica that has not answered three times.
+        "health_check_timeout_s": HEALTH_SECONDS,
         "graceful_shutdown_timeout_s": settings.drain_seconds,
         "logging_config": LoggingConfig(log_level=settings.log_level, enable_access_log=False),
     }

@@ -60,6 +60,11 @@ class Load:
         """Of requests that began after `since`."""
         return sum(bool(one.picture) and one.began > since for one in list(self.answers))
 
+    @property
+    def slowest(self) -> float:
+        """Seconds."""
+        return max(one.seconds for one in self.answers)
+
     def outcomes(self, **right: Pictures) -> Counter[str]:
         """How many are of which set of right pictures, `wrong`, or an error by its words."""
         return Counter(

@@ -8,6 +8,8 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ STAGES_FROM_A_PICTURE = ("text_encoder", "vae_encoder", "unet", "vae_decoder")
 STAR = "a large yellow star on a black background"
 IMAGE_TO_IMAGE = "image_to_image"
 START_SECONDS = 240
+STOP_SECONDS = 180
 MAX_IN_FLIGHT = 96
 TYPES = {
     "prompt": "BYTES",
@@ -64,6 +67,11 @@ class Stack:
         wait_until(lambda: file.exists() or self.process.poll() is not None, seconds)
         assert file.exists(), self.output.read_text()
         self.addresses = json.loads(file.read_text())
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+        self.process.wait(STOP_SECONDS)
 
     @property
     def http(self) -> str:
@@ -142,6 +150,17 @@ def start_stack(output: Path, **environment: str) -> Stack:
             start_new_session=True,
         )
     return Stack(process, output)
+
+
+@contextmanager
+def running_stack(output: Path, **environment: str) -> Iterator[Stack]:
+    """Ready; stopped in the end, as by Ctrl-C."""
+    stack = start_stack(output, **environment)
+    try:
+        stack.wait_ready()
+        yield stack
+    finally:
+        stack.stop()
 
 
 def in_log(stack: Stack, part: str, text: str) -> bool:

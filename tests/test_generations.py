@@ -119,6 +119,8 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> Registry:
 
     def handle(stage: str, app_name: str) -> Any:
         if app_name == "unet-unknown":
+            raise KeyError("no such deployment")
+        if app_name == "unet-unheard-of":
             raise RayServeException("no such application")
         return SimpleNamespace(name=app_name, card=SimpleNamespace(remote=card))
 
@@ -160,14 +162,16 @@ def test_without_the_actor_it_is_still_the_last(registry: Registry) -> None:
     asyncio.run(scene())
 
 
-@pytest.mark.parametrize("name", ["unknown", "../etc", "UPPER", "x" * 33])
+@pytest.mark.parametrize("name", ["unknown", "unheard-of", "../etc", "UPPER", "x" * 4000])
 def test_a_client_cannot_name_what_is_not_served(registry: Registry, name: str) -> None:
     async def scene() -> None:
         ways = Links("unet")
         registry.current = "old"
         await ways._meet()
-        with pytest.raises(InvalidRequest, match="generation"):
+        with pytest.raises(InvalidRequest, match=r"generation: got '\S{,40}', expected"):
             async with ways.to(name):
                 pass
+        await ways._meet()
+        assert registry.told[-1] == []
 
     asyncio.run(scene())

@@ -35,6 +35,8 @@ REFUSED: list[tuple[Callable[..., Any], dict[str, Any], str]] = [
         {"prompt": texts("a"), "negative_prompt": texts("x" * 2001)},
         "negative_prompt: got 2001 characters",
     ),
+    (DenoiseRequest.parse, {"steps": ints(4)}, "prompt_embeds: got none, expected a tensor"),
+    (DecodeRequest.parse, {}, "latents: got none, expected a tensor"),
     (DenoiseRequest.parse, embeds(seed=ints(-1)), f"seed: got -1, expected 0 to {MAX_SEED}"),
     (DenoiseRequest.parse, embeds(3, seed=ints(1, 2)), "seed: got 2 seeds, expected 1, or one"),
     (DenoiseRequest.parse, embeds(steps=ints(0)), "steps: got 0, expected 1 to 150"),

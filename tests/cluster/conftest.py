@@ -57,13 +57,11 @@ def join(cluster: Cluster, tmp_path: Path) -> Iterator[Join]:
 
     def start(**environment: str) -> Stack:
         output = tmp_path / f"serve-{len(stacks)}.log"
-        stack = start_stack(output, RAY_ADDRESS=cluster.address, GATEWAY_PORT="0", **environment)
+        stack = start_stack(output, RAY_ADDRESS=cluster.address, **environment)
         stacks.append(stack)
         stack.wait_ready()
         return stack
 
     yield start
     for stack in stacks:
-        if stack.process.poll() is None:
-            stack.process.terminate()
-        stack.process.wait(120)
+        stack.stop()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
@@ -13,22 +11,9 @@ from tests.cluster.conftest import cluster
 from tests.faults import report
 from tests.faults.report import Row
 from tests.faults.scene import Scene
-from tests.serving import Stack, start_stack
+from tests.serving import Stack, running_stack
 
 __all__ = ["cluster"]  # a fixture
-
-STOP_SECONDS = 180
-
-
-@contextmanager
-def staged(output: Path, **environment: str) -> Iterator[Stack]:
-    stack = start_stack(output, GATEWAY_PORT="0", **environment)
-    try:
-        stack.wait_ready()
-        yield stack
-    finally:
-        stack.process.terminate()
-        stack.process.wait(STOP_SECONDS)
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +28,7 @@ def rows() -> Iterator[list[Row]]:
 
 @pytest.fixture(scope="session")
 def common_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with staged(tmp_path_factory.mktemp("faults") / "serve.log") as stack:
+    with running_stack(tmp_path_factory.mktemp("faults") / "serve.log") as stack:
         yield stack
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tests.faults.report import Row
-from tests.load import Answer, Load, Pictures
+from tests.load import Load, Pictures
 from tests.serving import STAR, Stack, from_picture
 from tests.waiting import wait_until
 
@@ -72,7 +72,7 @@ class Scene:
             refused=len(refused),
             unclear=unclear,
             again=max(first, last) - struck,
-            slowest=max(map(_seconds, load.answers)),
+            slowest=load.slowest,
         )
 
     def _text_to_image(self, seed: int) -> bytes:
@@ -93,7 +93,3 @@ class Scene:
 
 def _first(answer: object) -> bytes:
     return bytes(answer.as_numpy("image")[0])  # type: ignore[attr-defined]
-
-
-def _seconds(answer: Answer) -> float:
-    return answer.seconds

@@ -15,10 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import staged
 from tests.faults.report import Row
 from tests.faults.scene import Scene
-from tests.serving import STAR
+from tests.serving import STAR, running_stack
 
 MEGABYTES = 64
 
@@ -49,7 +48,7 @@ def fill(folder: Path) -> None:
 def test_latents_disk_full(rows: list[Row], tmp_path: Path) -> None:
     with (
         small_disk() as disk,
-        staged(tmp_path / "serve.log", LATENTS_DIR=str(disk)) as stack,
+        running_stack(tmp_path / "serve.log", LATENTS_DIR=str(disk)) as stack,
     ):
         scene = Scene(stack, rows)
 
@@ -63,7 +62,7 @@ def test_latents_disk_full(rows: list[Row], tmp_path: Path) -> None:
 def test_ray_disk_full(rows: list[Row], tmp_path: Path) -> None:
     with (
         small_disk() as disk,
-        staged(tmp_path / "serve.log", TMPDIR=str(disk)) as stack,
+        running_stack(tmp_path / "serve.log", TMPDIR=str(disk)) as stack,
     ):
         scene = Scene(stack, rows)
         scene.suffer("the disk of Ray's logs and spilled objects full", lambda: fill(disk))

@@ -11,13 +11,13 @@ import psutil
 from ray.cluster_utils import Cluster
 
 from tests.cluster.conftest import add_node, processes
-from tests.faults.conftest import staged
 from tests.faults.report import Row
 from tests.faults.scene import Scene
+from tests.serving import running_stack
 
 
 def test_worker_killed(cluster: Cluster, rows: list[Row], tmp_path: Path) -> None:
-    with staged(tmp_path / "serve.log", RAY_ADDRESS=cluster.address) as stack:
+    with running_stack(tmp_path / "serve.log", RAY_ADDRESS=cluster.address) as stack:
         scene = Scene(stack, rows)
         (denoiser,) = processes("ServeReplica:unet-")
         add_node(cluster, 3)

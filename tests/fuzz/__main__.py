@@ -13,15 +13,14 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from tests.fuzz import flat
 from tests.fuzz.notes import read
 from tests.fuzz.processes import Watcher, replaced
-from tests.serving import ROOT, Stack, start_stack
+from tests.serving import ROOT, Stack, running_stack
 
 LOOK_SECONDS = 5.0
 GATEWAYS_SHARE = 0.3
@@ -41,16 +40,9 @@ SETTINGS = {
 }
 
 
-@contextmanager
-def a_stack(folder: Path, **settings: str) -> Iterator[Stack]:
+def a_stack(folder: Path, **settings: str) -> AbstractContextManager[Stack]:
     store = f"sqlite:///{folder}/gateway.sqlite"
-    stack = start_stack(folder / "serve.log", STORE=store, **settings)
-    try:
-        stack.wait_ready()
-        yield stack
-    finally:
-        stack.process.terminate()
-        stack.process.wait(120)
+    return running_stack(folder / "serve.log", STORE=store, **settings)
 
 
 def sender(module: str, notes: Path, *arguments: object) -> subprocess.Popen[bytes]:
