@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from relay_client.errors import PREFIXES, code_of
+from relay_client.errors import told
 from relay_client.options import OPTIONS
 
 CLIENT_CLOSED_REQUEST = 499  # nginx's, for a request that was cancelled
@@ -83,7 +83,7 @@ class Failed(HTTPException):
 
     @classmethod
     def as_triton_says(cls, code: str, details: str) -> Failed:
-        reason, code = PREFIXES.sub("", details), code_of(code, details)
+        code, reason = told(code, details)
         if code == "UNAVAILABLE" and NO_SERVER.search(reason):
             return cls(503, "no Triton server can be reached", code="no_server")
         if code == "UNAVAILABLE" and LATE.search(reason):

@@ -14,7 +14,7 @@ from tritonclient.grpc import service_pb2_grpc
 
 from gateway.errors import Failed
 from gateway.wish import Wish
-from relay_client.grpc_transport import CHANNEL, CODES_IN_STREAMS, message, tensors
+from relay_client.grpc_transport import CHANNEL, message, tensors
 from relay_client.options import BYTES, INT32, tensor
 from relay_client.picture import Picture, Preview, pictures_from, preview_from
 from relay_client.transport import Call
@@ -78,9 +78,7 @@ class Triton:
         call = Call("stable_diffusion_stream", inputs, STREAMED, request_id)
         with self._cancelled_when_left(request_id), _failures():
             answers = self._stub.ModelStreamInfer(
-                _once(message(call, seconds)),
-                timeout=seconds + GRACE_SECONDS,
-                metadata=CODES_IN_STREAMS,
+                _once(message(call, seconds)), timeout=seconds + GRACE_SECONDS
             )
             async for answer in answers:
                 if answer.error_message:

@@ -126,16 +126,15 @@ class Bridge:
     async def _answer(self, request: Any) -> None:
         """Whatever happens, the request gets a final response."""
         sender = request.get_response_sender()
-        call_id = "unread"
+        call: Call | None = None
         try:
             call = Call.of(request, self.settings.max_seconds)
-            call_id = call.id
             async with self.turns.turn(*call.sequence) as mine:
                 reply = Reply(sender, mine)
                 answering = asyncio.create_task(self._handle(call, reply))
                 await self._until_hung_up(answering, reply, call)
         except (Exception, asyncio.CancelledError) as error:
-            response = pb_utils.InferenceResponse(error=self._failure(call_id, error))
+            response = pb_utils.InferenceResponse(error=self._failure(call, error))
             sender.send(response, flags=FINAL)
 
     async def _until_hung_up(self, answering: asyncio.Task[None], reply: Reply, call: Call) -> None:
@@ -240,12 +239,14 @@ class Bridge:
             bytes=sum(map(_size, result.outputs.values())),
         )
 
-    def _failure(self, call_id: str, error: BaseException) -> Any:
+    def _failure(self, call: Call | None, error: BaseException) -> Any:
         """The client is told what concerns it; what is a bug goes into the log."""
+        call_id = call.id if call else "unread"
         told = self._told(call_id, error)
         self.metrics.failed(told.kind)
         self._log("failure", call_id, kind=told.kind, code=told.code)
-        return pb_utils.TritonError(str(told), getattr(pb_utils.TritonError, told.code))
+        words = f"[{told.grpc_code}] {told}" if call and call.wants_codes else str(told)
+        return pb_utils.TritonError(words, getattr(pb_utils.TritonError, told.code))
 
     def _told(self, call_id: str, error: BaseException) -> errors.RelayError:
         if isinstance(error, asyncio.CancelledError):

@@ -29,5 +29,5 @@ class CancelBridge(Bridge):
             output = pb_utils.Tensor("found", np.array([found]))
             response = pb_utils.InferenceResponse(output_tensors=[output])
         except Exception as error:
-            response = pb_utils.InferenceResponse(error=self._failure("unread", error))
+            response = pb_utils.InferenceResponse(error=self._failure(None, error))
         sender.send(response, flags=FINAL)

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ray import serve
 
+from ray_stages.errors import Overloaded
 from ray_stages.fields import Array
+from ray_stages.memory import of_each
 from ray_stages.replica import Stage
 from ray_stages.request import (
     DecodeRequest,
@@ -174,6 +176,8 @@ class Decoding(Stage):
     async def __call__(self, ticket: Ticket, request: DecodeRequest) -> StageResult:
         arrived = time.monotonic()
         files, began, ended = await self.decode(request)
+        if isinstance(files, Overloaded):
+            raise files
         outputs: dict[str, Array] = {
             "image": np.array(files if request.encoding == "raw" else [], np.object_),
             "image_base64": np.array([base64.b64encode(file) for file in files], np.object_),
@@ -183,7 +187,7 @@ class Decoding(Stage):
     @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=0)
     async def decode(self, requests: list[DecodeRequest]) -> list[tuple[Any, float, float]]:
         began = time.monotonic()
-        files = await self.torch.run(lambda: self.decoder.decode(requests))
+        files = await self.torch.run(lambda: of_each(self.decoder.decode, requests))
         ended = time.monotonic()
         return [(pictures, began, ended) for pictures in files]
 
@@ -208,6 +212,8 @@ class Encoding(Stage):
         loop = asyncio.get_running_loop()
         pixels, reading = await loop.run_in_executor(self.readers, self._read, request)
         moments, began, ended = await self.encode(pixels)
+        if isinstance(moments, Overloaded):
+            raise moments
         _, height, width, _ = pixels.shape
         outputs: dict[str, Array] = {
             "init_moments": moments,
@@ -222,8 +228,8 @@ class Encoding(Stage):
         return self.encoder.read(request), time.monotonic() - began
 
     @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=0)
-    async def encode(self, requests: list[Array]) -> list[tuple[Array, float, float]]:
+    async def encode(self, requests: list[Array]) -> list[tuple[Any, float, float]]:
         began = time.monotonic()
-        moments = await self.torch.run(lambda: self.encoder.encode(requests))
+        moments = await self.torch.run(lambda: of_each(self.encoder.encode, requests))
         ended = time.monotonic()
         return [(one, began, ended) for one in moments]

@@ -17,6 +17,7 @@ import torch
 from ray_stages.denoiser import Denoiser, Denoising
 from ray_stages.errors import DeadlineExceeded, Overloaded
 from ray_stages.fields import Array
+from ray_stages.memory import is_out_of_memory
 from ray_stages.request import DenoiseRequest
 from ray_stages.step_scheduler import StepScheduler
 from ray_stages.torch_thread import TorchThread
@@ -71,6 +72,11 @@ class Job:
 def _unless_cancelled() -> contextlib.suppress:
     """Nobody waits for the latents of a job that was cancelled in the meantime."""
     return contextlib.suppress(InvalidStateError)
+
+
+def _no_room(job: Job) -> Overloaded:
+    size = f"{job.request.height}x{job.request.width}"
+    return Overloaded(f"unet: not enough memory for a picture of {size}")
 
 
 class Engine:
@@ -186,9 +192,9 @@ class Engine:
         try:
             return list(self.denoiser.predict([job.picture for job in jobs]))
         except Exception as error:
+            out_of_memory = is_out_of_memory(error)
             if len(jobs) == 1:
-                return [error]
-            out_of_memory = isinstance(error, torch.cuda.OutOfMemoryError)
+                return [_no_room(jobs[0]) if out_of_memory else error]
         half = len(jobs) // 2
         if out_of_memory:
             torch.cuda.empty_cache()

@@ -21,6 +21,11 @@ class RelayError(Exception):
     code: ClassVar[str] = "INTERNAL"
     kind: ClassVar[str] = "internal"
 
+    @property
+    def grpc_code(self) -> str:
+        """As gRPC calls it."""
+        return {"INVALID_ARG": "INVALID_ARGUMENT"}.get(self.code, self.code)
+
 
 class InvalidRequest(RelayError):
     """Names the field, the value received and the limit.

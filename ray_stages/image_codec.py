@@ -14,6 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 from ray_stages import networks, schedulers
 from ray_stages.checkpoint import Checkpoint
 from ray_stages.fields import Array
+from ray_stages.memory import InParts
 from ray_stages.request import DecodeRequest
 from ray_stages.runtimes import eager
 from ray_stages.runtimes.network import Opener
@@ -26,9 +27,10 @@ class ImageDecoder:
         self.channels = checkpoint.card.latent_channels
         self.name = checkpoint.name
         self.device, self.dtype = checkpoint.device, checkpoint.dtype
+        self._pixels = InParts("vae_decoder", self._decoded)
 
     def decode(self, requests: Sequence[DecodeRequest]) -> list[list[bytes]]:
-        """Decodes the latents of several requests, those of one size in one forward pass.
+        """Decodes the latents of several requests, those of one size together.
 
         Returns for each request one PNG file a picture.
         """
@@ -50,7 +52,7 @@ class ImageDecoder:
         self.runtime.prepare(torch.zeros(shape).to(self.device, self.dtype))
 
     @torch.inference_mode()
-    def _pixels(self, latents: Array) -> Array:
+    def _decoded(self, latents: Array) -> Array:
         """latents: float32 [n, channels, h, w]. Returns uint8 [n, 8 h, 8 w, 3]."""
         scaled = torch.from_numpy(latents).to(self.device, self.dtype) / self.scaling_factor
         (image,) = self.runtime(scaled)

@@ -12,6 +12,7 @@ from diffusers.image_processor import VaeImageProcessor
 from ray_stages import image_file, networks
 from ray_stages.checkpoint import Checkpoint
 from ray_stages.fields import Array
+from ray_stages.memory import InParts
 from ray_stages.request import MIN_SIZE, EncodeRequest
 from ray_stages.runtimes import eager
 from ray_stages.runtimes.network import Opener
@@ -26,6 +27,7 @@ class ImageEncoder:
         self.runtime = open_network(networks.vae_encoder(checkpoint.vae(), self.card))
         self.max_pixels = checkpoint.settings.max_image_pixels
         self.device, self.dtype = checkpoint.device, checkpoint.dtype
+        self._moments = InParts("vae_encoder", self._encoded)
         self.processor = VaeImageProcessor(vae_scale_factor=self.card.vae_scale_factor)
 
     def warm_up(self) -> None:
@@ -64,7 +66,7 @@ class ImageEncoder:
         return [moments[i] for i in range(len(requests))]
 
     @torch.inference_mode()
-    def _moments(self, pixels: Array) -> Array:
+    def _encoded(self, pixels: Array) -> Array:
         scaled = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255 * 2 - 1
         few = torch.split(scaled, MAX_PICTURES)
         moments = [self.runtime(pictures.to(self.device, self.dtype))[0] for pictures in few]

@@ -6,25 +6,33 @@ import re
 
 # Whose error it is, which Triton says first; the caller knows.
 PREFIXES = re.compile(r"^(in ensemble '[^']*', |\[request id: [^\]]*\] )+")
+# What the stages put in front where a request's parameter `error_codes` asks for it.
+CODE = re.compile(r"\[([A-Z_]+)\] ")
 # What Triton says, with codes of its own, while it is being restarted.
 RESTARTING = re.compile(r"has no available versions|Stub process '[^']*' is not healthy")
 
 
-def code_of(code: str, message: str) -> str:
-    """As Triton says it, but UNAVAILABLE where the same request will do in a moment."""
-    return "UNAVAILABLE" if RESTARTING.search(message) else code
+def told(code: str, message: str) -> tuple[str, str]:
+    """Code and reason, of what Triton says.
+
+    The stage's own code where the message begins with it; UNAVAILABLE where the same request will
+    do in a moment.
+    """
+    reason = PREFIXES.sub("", message)
+    if own := CODE.match(reason):
+        return own[1], reason[own.end() :]
+    return ("UNAVAILABLE" if RESTARTING.search(reason) else code), reason
 
 
 class RequestError(Exception):
     """Refused, or failed: the reason in the server's words, and its `code` as gRPC names it.
 
-    UNKNOWN is the code of a reason that the protocol tells without one: that of a stream over HTTP
-    which fails halfway.
+    UNKNOWN is the code of a reason that Triton itself tells without one, in a stream.
     """
 
     def __init__(self, code: str, message: str) -> None:
-        super().__init__(PREFIXES.sub("", message))
-        self.code = code_of(code, message)
+        self.code, reason = told(code, message)
+        super().__init__(reason)
 
 
 class AddressError(ValueError):

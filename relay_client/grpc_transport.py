@@ -22,8 +22,6 @@ CHANNEL = {
     "grpc.initial_reconnect_backoff_ms": 100,
     "grpc.max_reconnect_backoff_ms": 1000,
 }
-# Without it, Triton tells the error of a stream's answer as a text, without its code.
-CODES_IN_STREAMS = [("triton_grpc_error", "true")]
 
 
 class GrpcTransport:
@@ -53,14 +51,12 @@ class GrpcTransport:
 
     def stream(self, call: Call, seconds: float) -> Iterator[Tensors]:
         answers = self._triton.ModelStreamInfer(
-            iter([message(call, seconds)]),
-            timeout=seconds + GRACE_SECONDS,
-            metadata=CODES_IN_STREAMS,
+            iter([message(call, seconds)]), timeout=seconds + GRACE_SECONDS
         )
         try:
             with self._errors():
                 for answer in answers:
-                    if answer.error_message:  # refused before it came to the model
+                    if answer.error_message:
                         raise RequestError("UNKNOWN", answer.error_message)
                     yield tensors(call, answer.infer_response)
         finally:
@@ -97,6 +93,8 @@ def credentials(tls_ca: str = "") -> Any:
 def message(call: Call, seconds: float) -> Any:
     request = service_pb2.ModelInferRequest(model_name=call.model, id=call.request_id)
     request.parameters["timeout"].int64_param = int(seconds * 1e6)
+    # Else a stream tells an error as a text without its code.
+    request.parameters["error_codes"].bool_param = True
     for name, array in call.inputs.items():
         datatype = np_to_triton_dtype(array.dtype)
         request.inputs.add(name=name, datatype=datatype, shape=array.shape)

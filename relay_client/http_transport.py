@@ -124,7 +124,7 @@ def document(call: Call) -> dict[str, Any]:
         ]
         for name, array in call.inputs.items()
     }
-    return {"id": call.request_id, "encoding": "base64", **inputs}
+    return {"id": call.request_id, "error_codes": True, "encoding": "base64", **inputs}
 
 
 def event(call: Call, said: Mapping[str, Any]) -> Tensors:

@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from relay_client.errors import PREFIXES
 from tests.fake_wire import (
     Arrays,
     Request,
@@ -43,6 +44,15 @@ class Refusal(Exception):
         super().__init__(message)
         self.code = code
         self.message = message
+
+    @property
+    def coded(self) -> str:
+        """As a stage words it for who asks for codes; UNKNOWN is Triton's own, before any stage."""
+        if self.code == "UNKNOWN":
+            return self.message
+        told = PREFIXES.match(self.message)
+        place = told.end() if told else 0
+        return f"{self.message[:place]}[{self.code}] {self.message[place:]}"
 
 
 class FakeTriton:
@@ -134,20 +144,17 @@ class FakeTriton:
             def ModelStreamInfer(  # noqa: N802
                 self, messages: Iterator[Any], context: grpc.ServicerContext
             ) -> Iterator[Any]:
-                assert ("triton_grpc_error", "true") in context.invocation_metadata()
+                # It ends a real one, now and then.
+                assert "triton_grpc_error" not in dict(context.invocation_metadata())
                 for message in messages:
+                    assert message.parameters["error_codes"].bool_param
                     try:
                         for drawn in fake.stream(grpc_request(message)):
                             yield service_pb2.ModelStreamInferResponse(
                                 infer_response=grpc_answer(message, drawn)
                             )
                     except Refusal as refusal:
-                        if refusal.code == "UNKNOWN":  # Triton's own, before any model's
-                            yield service_pb2.ModelStreamInferResponse(
-                                error_message=refusal.message
-                            )
-                        else:
-                            context.abort(grpc.StatusCode[refusal.code], refusal.message)
+                        yield service_pb2.ModelStreamInferResponse(error_message=refusal.coded)
 
             def ServerLive(self, message: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
                 return service_pb2.ServerLiveResponse(live=True)
@@ -196,7 +203,7 @@ class FakeTriton:
                             begun = True
                         self.chunk(sse_event(drawn))
                 except Refusal as refusal:
-                    told = f"data: {json.dumps({'error': refusal.message})}\n\n".encode()
+                    told = f"data: {json.dumps({'error': refusal.coded})}\n\n".encode()
                     if begun:
                         self.chunk(told)
                     else:

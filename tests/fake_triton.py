@@ -62,6 +62,7 @@ class Sender:
 class Request:
     tensors: dict[str, Any]
     id: str = ""
+    wants: str = "{}"
     timeout_us: int = 0
     outputs: tuple[str, ...] = ("prompt_embeds", "request_id", "deadline", "elapsed_ms")
     sender: Sender = field(default_factory=Sender)
@@ -71,6 +72,9 @@ class Request:
 
     def request_id(self) -> str:
         return self.id
+
+    def parameters(self) -> str:
+        return self.wants
 
     def timeout(self) -> int:
         return self.timeout_us

@@ -99,6 +99,7 @@ def generate_request(model: str, body: bytes) -> Request:
     said = json.loads(body)
     request_id = said.pop("id")
     assert said.pop("encoding") == "base64"
+    assert said.pop("error_codes") is True  # no input: a parameter
     inputs = {}
     for name, values in said.items():
         items = [v.encode("utf-8", "replace") if isinstance(v, str) else v for v in values]

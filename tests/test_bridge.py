@@ -149,6 +149,17 @@ def test_errors_have_their_code_and_bugs_are_not_told(
     assert "secret" not in str(response.error)
 
 
+def test_who_asks_for_codes_finds_them_in_front_of_the_words() -> None:
+    answers = ask(
+        TextBridge(replica),
+        Request({"prompt": texts("")}, wants='{"error_codes":true,"x":1}'),
+        Request({"prompt": texts("")}, wants='{"error_codes":false}'),
+    )
+    coded, plain = (str(answer.error) for answer in answers)
+    assert coded == f"[INVALID_ARGUMENT] {plain}"
+    assert plain.startswith("prompt: got")
+
+
 def test_an_unreadable_request_is_answered_too() -> None:
     class Unreadable(Request):
         def inputs(self) -> list[Any]:

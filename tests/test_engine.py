@@ -55,7 +55,7 @@ class FakeDenoiser:
         if self.broken.intersection(names):
             raise RuntimeError(f"broken: {names}")
         if len(names) > self.memory:
-            raise torch.cuda.OutOfMemoryError("no more")
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
         self.batches.append(names)
         return names
 

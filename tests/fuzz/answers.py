@@ -9,7 +9,8 @@ import grpc
 import urllib3
 from tritonclient.grpc import service_pb2_grpc
 
-from relay_client.grpc_transport import CHANNEL, CODES_IN_STREAMS
+from relay_client.errors import told
+from relay_client.grpc_transport import CHANNEL
 from relay_client.http_transport import HEADER_LENGTH, error_text
 from tests.fuzz.requests import Asked, Posted
 
@@ -71,12 +72,10 @@ class Triton:
 
     def _stream(self, asked: Asked) -> Verdict:
         said = Verdict.of("OK", "")
-        answers: Any = self._stub.ModelStreamInfer(
-            iter([asked.message()]), timeout=HANG_SECONDS, metadata=CODES_IN_STREAMS
-        )
+        answers: Any = self._stub.ModelStreamInfer(iter([asked.message()]), timeout=HANG_SECONDS)
         for answer in answers:
             if answer.error_message:
-                said = Verdict.of("INVALID_ARGUMENT", answer.error_message)
+                said = Verdict.of(*told("INVALID_ARGUMENT", answer.error_message))
         return said
 
     def post(self, posted: Posted) -> Verdict:
