@@ -8,6 +8,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -54,8 +55,31 @@ TYPES = {
 }
 
 
+class Served(ABC):
+    """What answers stock tritonclient over gRPC."""
+
+    @property
+    @abstractmethod
+    def grpc(self) -> str: ...
+
+    def client(self) -> Any:
+        return triton_grpc.InferenceServerClient(self.grpc)
+
+    def draw(self, *prompts: str, **options: Any) -> list[bytes]:
+        answer = self.infer(*prompts, **options)
+        return list(answer.as_numpy("image"))
+
+    def infer(self, *prompts: str, timeout: int | None = None, **options: Any) -> Any:
+        """One request; timeout in microseconds."""
+        request_id = options.pop("request_id", "")
+        model = options.pop("model", ENSEMBLE)
+        inputs = tensors(triton_grpc, prompt=list(prompts), **options)
+        with self.client() as client:
+            return client.infer(model, inputs, timeout=timeout, request_id=request_id)
+
+
 @dataclass
-class Stack:
+class Stack(Served):
     """`make serve` as a process of its own; `output` is what it prints."""
 
     process: subprocess.Popen[bytes]
@@ -102,21 +126,6 @@ class Stack:
     def replica(self, stage: str) -> psutil.Process:
         (process,) = self.processes(f"ServeReplica:{stage}-")
         return process
-
-    def client(self) -> Any:
-        return triton_grpc.InferenceServerClient(self.grpc)
-
-    def draw(self, *prompts: str, **options: Any) -> list[bytes]:
-        answer = self.infer(*prompts, **options)
-        return list(answer.as_numpy("image"))
-
-    def infer(self, *prompts: str, timeout: int | None = None, **options: Any) -> Any:
-        """One request with stock tritonclient over gRPC; timeout in microseconds."""
-        request_id = options.pop("request_id", "")
-        model = options.pop("model", ENSEMBLE)
-        inputs = tensors(triton_grpc, prompt=list(prompts), **options)
-        with self.client() as client:
-            return client.infer(model, inputs, timeout=timeout, request_id=request_id)
 
 
 def tensors(module: Any, **values: Any) -> list[Any]:

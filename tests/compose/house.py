@@ -10,10 +10,12 @@ import subprocess
 import time
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.serving import ROOT, STAR
+from tests.serving import ROOT, STAR, Served
 from tests.waiting import wait_until
 
 PROJECT = "latent-relay-test"
@@ -28,7 +30,7 @@ def say(text: str) -> None:
 
 
 @dataclass
-class ComposeHouse:
+class ComposeHouse(Served):
     """One project of its own, on free ports, so that it meets no other on this machine."""
 
     environment: dict[str, str] = field(default_factory=dict)
@@ -67,6 +69,7 @@ class ComposeHouse:
 
     def down(self) -> None:
         self.compose("down", "--volumes", "--remove-orphans")
+        assert not docker("ps", "-aq", "--filter", f"label=com.docker.compose.project={PROJECT}")
 
     def is_ready(self) -> bool:
         try:
@@ -102,8 +105,34 @@ class ComposeHouse:
 
     def replicas(self, container: str) -> list[str]:
         """The stages that run in a worker."""
-        names = docker("top", container, "-eo", "pid,args").split("ServeReplica:")[1:]
-        return sorted(name.split("-")[0] for name in names)
+        return sorted(stage for stage, _ in self.replica_ids(container))
+
+    def replica_ids(self, container: str) -> set[tuple[str, int]]:
+        """Stage and process id of each."""
+        lines = docker("top", container, "-eo", "pid,args").splitlines()
+        named = [line.split("ServeReplica:") for line in lines if "ServeReplica:" in line]
+        return {(name.split("-")[0], int(pid.split()[0])) for pid, name in named}
+
+    def worker_with(self, stage: str) -> str:
+        return next(one for one in self.containers("ray-worker") if stage in self.replicas(one))
+
+    def wait_healthy(self, container: str) -> None:
+        assert wait_until(lambda: self.health(container) == "healthy", 300, pause=1)
+
+
+@contextmanager
+def opened(**environment: str) -> Iterator[ComposeHouse]:
+    """Built and up; down in the end."""
+    house = ComposeHouse(environment)
+    begin = time.monotonic()
+    house.compose("build", seconds=1800)
+    size = int(docker("image", "inspect", "-f", "{{.Size}}", "latent-relay:0.1.0"))
+    say(f"built in {_since(begin)}, the image has {size / 1e6:,.0f} MB")
+    try:
+        house.up()
+        yield house
+    finally:
+        house.down()
 
 
 def docker(*words: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from relay_client import Client
-from tests.compose.house import PROJECT, ComposeHouse, docker, has_engine, say
+from tests.compose.house import PROJECT, ComposeHouse, docker, has_engine, opened, say
 from tests.load import Load
 from tests.serving import ROOT, STAR, looks_like_the_star
 from tests.waiting import wait_until
@@ -27,17 +27,8 @@ LOAD_SECONDS = 15
 @pytest.fixture(scope="module")
 def house() -> Iterator[ComposeHouse]:
     # Without the cache, every picture that is asked for is drawn.
-    house = ComposeHouse({"UNET_REPLICAS": "2", "CACHE_BYTES": "0"})
-    begin = time.monotonic()
-    house.compose("build", seconds=1800)
-    size = int(docker("image", "inspect", "-f", "{{.Size}}", "latent-relay:0.1.0"))
-    say(f"built in {time.monotonic() - begin:.0f} s, the image has {size / 1e6:,.0f} MB")
-    try:
-        house.up()
+    with opened(UNET_REPLICAS="2", CACHE_BYTES="0") as house:
         yield house
-    finally:
-        house.down()
-        assert not docker("ps", "-aq", "--filter", f"label=com.docker.compose.project={PROJECT}")
 
 
 def test_draws_through_triton(house: ComposeHouse, tmp_path: Path) -> None:

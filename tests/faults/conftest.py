@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.cluster.conftest import cluster
+from tests.compose.house import ComposeHouse, has_engine, opened
 from tests.faults import report
 from tests.faults.report import Row
 from tests.faults.scene import Scene
@@ -30,6 +31,16 @@ def rows() -> Iterator[list[Row]]:
 def common_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with running_stack(tmp_path_factory.mktemp("faults") / "serve.log") as stack:
         yield stack
+
+
+@pytest.fixture(scope="session")
+def house() -> Iterator[ComposeHouse]:
+    """In containers: a network that can be cut, and a memory that can be filled without harm."""
+    if not has_engine():
+        pytest.skip("no Docker engine answers here")
+    with opened(CACHE_BYTES="0") as house:
+        house.up(workers=2)
+        yield house
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from tests.faults.report import Row
 from tests.load import Load, Pictures
-from tests.serving import STAR, Stack, from_picture
+from tests.serving import STAR, Served, Stack, from_picture
 from tests.waiting import wait_until
 
 SEEDS = range(6)
@@ -32,14 +32,19 @@ CLEAR = re.compile(
 class Scene:
     """rows: of the report, one a fault."""
 
-    stack: Stack
+    served: Served
     rows: list[Row]
     right: Pictures = field(default_factory=dict)
     clients: int = 4
 
     def __post_init__(self) -> None:
-        assert wait_until(self._draws_again, 120, pause=1)
+        assert wait_until(self._draws_again, 240, pause=1)
         self.right = {seed: self._text_to_image(seed) for seed in SEEDS}
+
+    @property
+    def stack(self) -> Stack:
+        assert isinstance(self.served, Stack)
+        return self.served
 
     def suffer(self, fault: str, strike: Callable[[], None], *, refuses: bool = False) -> None:
         """Strikes once pictures come, and waits until enough of them have come afterwards.
@@ -77,11 +82,11 @@ class Scene:
 
     def _text_to_image(self, seed: int) -> bytes:
         timeout = int(1e6 * DEADLINE)
-        return _first(self.stack.infer(STAR, seed=seed, steps=STEPS, timeout=timeout))
+        return _first(self.served.infer(STAR, seed=seed, steps=STEPS, timeout=timeout))
 
     def image_to_image(self, seed: int) -> bytes:
         options = {**from_picture(steps=STEPS), "seed": seed}
-        return _first(self.stack.infer(STAR, timeout=int(1e6 * DEADLINE), **options))
+        return _first(self.served.infer(STAR, timeout=int(1e6 * DEADLINE), **options))
 
     def _draws_again(self) -> bool:
         """Whatever the fault before did, it is over."""
