@@ -1,0 +1,29 @@
+"""The network between a worker and the rest of the cluster is cut, and is there again later.
+
+The head gives the node up after some seconds; its stages come up on the other worker, and what was
+in them is tried again there. Back on the network, the worker joins anew.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.compose.house import PROJECT, ComposeHouse, docker
+from tests.faults.report import Row
+from tests.faults.scene import Scene
+
+NETWORK = f"{PROJECT}_cluster"
+
+
+@pytest.mark.timeout(1800)
+def test_network_cut(house: ComposeHouse, rows: list[Row]) -> None:
+    scene = Scene(house, rows)
+    worker = house.worker_with("unet")
+    try:
+        scene.suffer(
+            "the network of a worker with `unet` cut",
+            lambda: print(docker("network", "disconnect", NETWORK, worker)),
+        )
+    finally:
+        docker("network", "connect", NETWORK, worker)
+    house.wait_healthy(worker)
