@@ -152,14 +152,15 @@ class TritonServer:
         ]
 
     def stubs(self) -> list[psutil.Process]:
-        """The living Python-backend processes."""
-        if self.process is None:
-            return []
+        """The living Python-backend processes, also those of a tritonserver that is gone."""
+        return [process for process in psutil.process_iter() if self._is_living_stub(process)]
+
+    def _is_living_stub(self, process: psutil.Process) -> bool:
         try:
-            children = psutil.Process(self.process.pid).children(recursive=True)
-        except psutil.NoSuchProcess:
-            return []
-        return [child for child in children if _is_living_stub(child)]
+            is_stub = process.name().startswith(STUB[:15])
+            return is_stub and any(self.name in word for word in process.cmdline())
+        except psutil.Error:
+            return False
 
     def ended(self) -> str | None:
         over = self.process is None or self.process.poll() is not None
@@ -218,10 +219,3 @@ class TritonServer:
         except OSError:
             return 0  # it is gone, and nothing in it
         return sum(float(line.split()[-1]) for line in lines if line.startswith(IN_FLIGHT))
-
-
-def _is_living_stub(process: psutil.Process) -> bool:
-    try:
-        return process.name().startswith(STUB[:15]) and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False

@@ -1,10 +1,49 @@
 from __future__ import annotations
 
+import io
 import os
+import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ray_stages.triton_server import find
+import pytest
+
+from ray_stages.ports import Ports
+from ray_stages.settings import Settings
+from ray_stages.triton_server import TritonServer, find
+
+StartStub = Callable[[str], "subprocess.Popen[bytes]"]
+
+
+@pytest.fixture
+def start_stub(tmp_path: Path) -> Iterator[StartStub]:
+    """A process by the name of Triton's, which stops for nobody; told what it belongs to."""
+    script = tmp_path / "triton_python_backend_stub"
+    script.write_text("#!/bin/sh\ntrap '' TERM\nwhile :; do sleep 0.1; done\n")
+    script.chmod(0o755)
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(owner: str) -> subprocess.Popen[bytes]:
+        started.append(subprocess.Popen([script, "model.py", f"{owner}_shm_region_1"]))
+        return started[-1]
+
+    yield start
+    for stub in started:
+        stub.kill()
+        stub.wait()
+
+
+def test_stubs_of_a_server_that_is_gone_end_with_it(tmp_path: Path, start_stub: StartStub) -> None:
+    """One that was still starting does not notice that its tritonserver has aborted."""
+    server = TritonServer(Settings(), Ports(1, 2, 3), tmp_path / "drain", io.BytesIO())
+    server.process = subprocess.Popen(["true"])
+    server.process.wait()
+    own, other = start_stub(server.name), start_stub("latent_relay_another")
+    assert [stub.pid for stub in server.stubs()] == [own.pid]
+    server.stop(grace=1)
+    assert own.wait(5) != 0
+    assert other.poll() is None
 
 
 def test_the_backend_directory_holds_this_pythons_stub(tmp_path: Path) -> None:
