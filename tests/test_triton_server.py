@@ -12,6 +12,7 @@ import pytest
 from ray_stages.ports import Ports
 from ray_stages.settings import Settings
 from ray_stages.triton_server import TritonServer, find
+from tests.waiting import wait_until
 
 StartStub = Callable[[str], "subprocess.Popen[bytes]"]
 
@@ -40,7 +41,7 @@ def test_stubs_of_a_server_that_is_gone_end_with_it(tmp_path: Path, start_stub: 
     server.process = subprocess.Popen(["true"])
     server.process.wait()
     own, other = start_stub(server.name), start_stub("latent_relay_another")
-    assert [stub.pid for stub in server.stubs()] == [own.pid]
+    assert wait_until(lambda: [stub.pid for stub in server.stubs()] == [own.pid])
     server.stop(grace=1)
     assert own.wait(5) != 0
     assert other.poll() is None
