@@ -81,7 +81,10 @@ class Cancellations:
 
 
 def channel() -> Any:
-    """The one actor of the cluster; whoever needs it first makes it."""
+    """The one actor of the cluster; whoever needs it first makes it.
+
+    To be kept by who calls often: each time Ray exports the class anew, and keeps that for ever.
+    """
     options = {"num_cpus": 0, "max_restarts": -1, "max_concurrency": 1000}
     actor: Any = ray.remote(Cancellations)
     return actor.options(name=ACTOR, get_if_exists=True, lifetime="detached", **options).remote()
@@ -122,10 +125,12 @@ class CancellableCalls:
     async def obey(self, bridge: str) -> None:
         """Cancels what the actor says, for ever; an actor that dies comes back."""
         answers: dict[int, bool] = {}
+        actor: Any = None
         while True:
             try:
-                notes = await channel().listen.remote(bridge, answers)
+                actor = actor or channel()
+                notes = await actor.listen.remote(bridge, answers)
                 answers = {number: self.cancel(request_id) for number, request_id in notes}
             except exceptions.RayError:
-                answers = {}
+                actor, answers = None, {}
                 await asyncio.sleep(RETRY_SECONDS)

@@ -110,7 +110,7 @@ class Generations:
 
 
 def registry() -> Any:
-    """The one actor of the cluster; whoever needs it first makes it."""
+    """The one actor of the cluster; whoever needs it first makes it. To be kept, as `channel()`."""
     options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1}
     actor: Any = ray.remote(Generations)
     return actor.options(name=ACTOR, get_if_exists=True, lifetime="detached", **options).remote()

@@ -33,6 +33,7 @@ class Links:
     def __init__(self, stage: str) -> None:
         self._stage = stage
         self._bridge = uuid.uuid4().hex
+        self._registry: Any = None
         self._current = ""
         self._links: dict[str, Link] = {}
         self._in_use: Counter[str] = Counter()
@@ -66,10 +67,12 @@ class Links:
         """Whether there is one; without the actor, which will come back, it is still the last."""
         in_use = list(self._in_use)
         try:
-            current = await registry().meet.remote(self._bridge, in_use)
+            self._registry = self._registry or registry()
+            current = await self._registry.meet.remote(self._bridge, in_use)
             if current:
                 await self._link(current)
         except (exceptions.RayError, InvalidRequest):
+            self._registry = None
             return bool(self._current)
         self._current = current or self._current
         kept = {self._current, *in_use}

@@ -101,7 +101,12 @@ class Registry:
     def __init__(self) -> None:
         self.current: Any = ""
         self.told: list[list[str]] = []
+        self.found = 0
         self.meet = SimpleNamespace(remote=self._meet)
+
+    def find(self) -> Registry:
+        self.found += 1
+        return self
 
     async def _meet(self, bridge: str, in_use: list[str]) -> str:
         self.told.append(in_use)
@@ -124,7 +129,7 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> Registry:
             raise RayServeException("no such application")
         return SimpleNamespace(name=app_name, card=SimpleNamespace(remote=card))
 
-    monkeypatch.setattr("ray_stages.links.registry", lambda: registry)
+    monkeypatch.setattr("ray_stages.links.registry", registry.find)
     monkeypatch.setattr("ray_stages.links.serve.get_deployment_handle", handle)
     return registry
 
@@ -158,6 +163,23 @@ def test_without_the_actor_it_is_still_the_last(registry: Registry) -> None:
             assert await ways._meet()
             async with ways.to() as link:
                 assert link.generation == "old"
+
+    asyncio.run(scene())
+
+
+def test_the_actor_is_looked_for_again_only_after_an_error(registry: Registry) -> None:
+    """Each time costs memory, in the bridge and in Ray's head."""
+
+    async def scene() -> None:
+        ways = Links("unet")
+        registry.current = "old"
+        for _ in range(3):
+            await ways._meet()
+        assert registry.found == 1
+        registry.current = exceptions.RayActorError()
+        await ways._meet()
+        await ways._meet()
+        assert registry.found == 2
 
     asyncio.run(scene())
 
