@@ -61,14 +61,25 @@ def stages_of(applications: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield generation, application
 
 
-def running() -> list[str]:
-    """Generations of which every stage runs, the latest last."""
-    found: dict[str, list[float]] = {}
+def serving() -> list[str]:
+    """Generations with a replica of every stage; those without all of them first, the latest last.
+
+    Others of its replicas may still wait for a node with room.
+    """
+    found: dict[str, list[Any]] = {}
     for generation, application in stages_of(serve.status().applications):
-        if application.status == "RUNNING":
-            found.setdefault(generation, []).append(application.last_deployed_time_s)
-    whole = [name for name, times in found.items() if len(times) == len(STAGES)]
-    return sorted(whole, key=lambda name: max(found[name]))
+        states = [d.replica_states for d in application.deployments.values()]
+        if states and all(state.get("RUNNING") for state in states):
+            found.setdefault(generation, []).append(application)
+
+    def order(generation: str) -> tuple[bool, float]:
+        stages = found[generation]
+        return (
+            all(stage.status == "RUNNING" for stage in stages),
+            max(stage.last_deployed_time_s for stage in stages),
+        )
+
+    return sorted((name for name in found if len(found[name]) == len(STAGES)), key=order)
 
 
 class Generations:
@@ -97,7 +108,7 @@ class Generations:
         if not self._current and time.monotonic() > self._looked + LOOK_SECONDS:
             # This actor may have been restarted, on another node: Serve still knows.
             self._looked = time.monotonic()
-            self._current = (running() or [""])[-1]
+            self._current = (serving() or [""])[-1]
         return self._current
 
     def idle_seconds(self, generation: str) -> float:

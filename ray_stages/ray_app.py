@@ -18,7 +18,7 @@ import ray
 
 from ray_stages.cores import cores
 from ray_stages.generations import registry
-from ray_stages.rollout import RUNNING, go_live, retire_others, statuses
+from ray_stages.rollout import go_live, may_go_live, retire_others, statuses
 from ray_stages.serve_app import delete, deploy
 from ray_stages.settings import STAGES, Settings
 
@@ -52,16 +52,16 @@ def undeploy(settings: Settings, generation: str) -> None:
 
 
 def watch(generation: str, stopped: threading.Event) -> None:
-    """Tells each change of a stage's status, until told to stop. New pictures come when all run."""
+    """Tells each change of a stage's status, until told to stop."""
     known: dict[str, str] = {}
-    serving = False
-    while not stopped.wait(WATCH_SECONDS if serving else 0.1):
+    live = False
+    while not stopped.wait(WATCH_SECONDS if live else 0.1):
         for stage, status, reason in statuses(generation):
             if status != known.get(stage):
                 known[stage] = status
                 tell("stage", stage=stage, status=status, message=reason)
-        if not serving and list(known.values()) == [RUNNING] * len(STAGES):
-            serving = True
+        if not live and may_go_live(generation):
+            live = True
             go_live(generation)
             retiring = threading.Thread(target=retire_others, args=(generation, stopped))
             retiring.daemon = True

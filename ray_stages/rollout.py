@@ -15,7 +15,7 @@ import ray
 from ray import serve
 from rich.console import Console
 
-from ray_stages.generations import IDLE_SECONDS, app_name, registry, stages_of
+from ray_stages.generations import IDLE_SECONDS, app_name, registry, serving, stages_of
 from ray_stages.serve_app import delete, deploy
 from ray_stages.settings import ROOT, STAGES, Settings
 from ray_stages.stack import StackFailed
@@ -46,6 +46,15 @@ def _reason(application: Any) -> str:
     lines = [line.strip() for message in messages for line in message.splitlines() if line.strip()]
     raised = [line for line in lines if "Error: " in line]
     return str((raised or lines or [""])[-1])
+
+
+def may_go_live(generation: str) -> bool:
+    """All its replicas run; or one of each stage, where nothing else serves."""
+    return _runs(generation) or serving() == [generation]
+
+
+def _runs(generation: str) -> bool:
+    return [status.status for status in statuses(generation)] == [RUNNING] * len(STAGES)
 
 
 def go_live(generation: str) -> None:
@@ -84,7 +93,7 @@ def roll_out(settings: Settings, console: Console, stopped: threading.Event) -> 
 
 def _until_running(generation: str, seconds: float, stopped: threading.Event) -> None:
     end = time.monotonic() + seconds
-    while not all(found := [s.status == RUNNING for s in statuses(generation)]) or not found:
+    while not may_go_live(generation):
         failed = [s for s in statuses(generation) if s.status == FAILED]
         if failed or stopped.is_set() or time.monotonic() > end:
             delete(generation)

@@ -116,6 +116,8 @@ class TritonServer:
         environment = {
             **environment,
             "DRAIN_FILE": str(self.drain_file),
+            # Ray's, which nobody reads from a stub, and which grow by some 50 MB an hour.
+            "RAY_enable_metrics_collection": "false",
             "LD_LIBRARY_PATH": os.pathsep.join([*libraries, *([inherited] if inherited else [])]),
             # The stub's interpreter finds its packages by the python that is first on the path.
             "PATH": os.pathsep.join(

@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 from ray import exceptions
 from ray.serve.exceptions import RayServeException
+from ray.serve.schema import ApplicationStatus
 
 from ray_stages.errors import InvalidRequest
-from ray_stages.generations import Generations, app_name, name_of, running
+from ray_stages.generations import Generations, app_name, name_of, serving
 from ray_stages.links import Links
+from ray_stages.rollout import may_go_live
 from ray_stages.settings import ROOT, STAGES, Settings
 
 
@@ -26,20 +28,39 @@ def now(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     return clock
 
 
+def fact(status: str, time: float) -> Any:
+    """What Serve says of an application."""
+    states: dict[str, int] | None = {
+        "BEGUN": None,
+        "RUNNING": {"RUNNING": 2},
+        "WAITING": {"RUNNING": 1, "STARTING": 1},
+        "DEPLOYING": {"STARTING": 2},
+    }[status]
+    deployments = {"one": SimpleNamespace(replica_states=states, message="")} if states else {}
+    return SimpleNamespace(
+        status=ApplicationStatus.RUNNING if status == "RUNNING" else ApplicationStatus.DEPLOYING,
+        last_deployed_time_s=time,
+        deployments=deployments,
+        message="",
+    )
+
+
 @pytest.fixture
 def deployed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """What Serve knows: status by generation, in the order of deployment."""
+    """What Serve knows: status by generation, in the order of deployment.
+
+    BEGUN has no deployment yet, DEPLOYING no replica, WAITING has one and wants another.
+    """
     applications: dict[str, Any] = {}
 
     def deploy(**statuses: str) -> None:
         for time, (generation, status) in enumerate(statuses.items()):
             for stage in STAGES:
-                fact = SimpleNamespace(status=status, last_deployed_time_s=time)
-                applications[app_name(stage, generation)] = fact
+                applications[app_name(stage, generation)] = fact(status, time)
 
     status = SimpleNamespace(applications=applications)
     monkeypatch.setattr("ray_stages.generations.serve.status", lambda: status)
-    applications["somebody-else"] = SimpleNamespace(status="RUNNING", last_deployed_time_s=9)
+    applications["somebody-else"] = fact("RUNNING", 9)
     return deploy
 
 
@@ -55,9 +76,24 @@ def test_the_name_is_that_of_what_is_deployed(tmp_path: Path) -> None:
 
 
 def test_the_latest_that_runs_as_a_whole(deployed: Callable[..., None]) -> None:
-    assert running() == []
-    deployed(old="RUNNING", new="RUNNING", newest="DEPLOYING")
-    assert running() == ["old", "new"]
+    assert serving() == []
+    deployed(first="WAITING", old="RUNNING", new="RUNNING", newer="WAITING", newest="DEPLOYING")
+    assert serving() == ["first", "newer", "old", "new"]
+
+
+def test_one_replica_of_each_is_enough_where_nothing_else_serves(
+    deployed: Callable[..., None],
+) -> None:
+    """The others may wait for a node, and people need not wait for that."""
+    for unready in ("BEGUN", "DEPLOYING"):
+        deployed(new=unready)
+        assert not may_go_live("new")
+    deployed(new="WAITING")
+    assert may_go_live("new")
+    deployed(old="RUNNING", new="WAITING")
+    assert not may_go_live("new")
+    deployed(old="RUNNING", new="RUNNING")
+    assert may_go_live("new")
 
 
 def test_serve_still_knows_after_a_restart(
