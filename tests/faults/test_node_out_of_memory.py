@@ -1,6 +1,7 @@
 """Something on a worker takes all of its memory, until the kernel ends it.
 
-Before that Ray, or the kernel, ends replicas of that worker; what was in them is tried again.
+Before that Ray, or the kernel, ends replicas of that worker, or all that it is; what was in them is
+tried again.
 """
 
 from __future__ import annotations
@@ -27,4 +28,5 @@ def test_node_out_of_memory(house: ComposeHouse, rows: list[Row]) -> None:
         assert subprocess.run(taking, capture_output=True, timeout=120).returncode == 137
 
     scene.suffer("the memory of a worker with `unet` full", strike)
+    house.wait_healthy(worker)  # it may have started anew
     assert house.replica_ids(worker) != before
