@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import re
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -13,14 +14,26 @@ from ray_stages.fields import Array
 
 T = TypeVar("T")
 R = TypeVar("R")
+ROOM_BYTES = 64 * 1024**2
 WORDS = re.compile(r"out of memory|bad.?alloc|(can't|cannot|failed to) allocate", re.IGNORECASE)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Of a GPU or of the machine; most runtimes tell it by the words of a RuntimeError only."""
+    """Of a GPU or of the machine; most runtimes tell it by the words of a RuntimeError only.
+
+    Some tell something else (OpenVINO, whose threads have no room: `Broken promise`), hence a try.
+    """
     if isinstance(error, RuntimeError):
-        return WORDS.search(str(error)) is not None
+        return WORDS.search(str(error)) is not None or not _has_room()
     return isinstance(error, MemoryError)
+
+
+def _has_room() -> bool:
+    try:
+        mmap.mmap(-1, ROOM_BYTES).close()
+    except OSError:
+        return False
+    return True
 
 
 class InParts:

@@ -56,6 +56,18 @@ def test_what_runtimes_say_is_understood(error: Exception, is_one: bool) -> None
     assert is_out_of_memory(error) is is_one
 
 
+def test_a_runtime_that_says_something_else_has_no_room_either(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object) -> object:
+        raise OSError(12, "Cannot allocate memory")
+
+    error = RuntimeError("std::future_error: Broken promise")
+    assert not is_out_of_memory(error)
+    monkeypatch.setattr("ray_stages.memory.mmap.mmap", refuse)
+    assert is_out_of_memory(error)
+
+
 @pytest.mark.parametrize("memory", [1, 2, 3, 5, 8, 100])
 def test_rows_are_computed_in_parts_that_fit(memory: int) -> None:
     rows = np.arange(7.0).reshape(7, 1)

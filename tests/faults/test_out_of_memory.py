@@ -6,7 +6,6 @@ if it does not survive that, by the one that takes its place.
 
 from __future__ import annotations
 
-import re
 import resource
 from concurrent.futures import ThreadPoolExecutor
 
@@ -39,4 +38,3 @@ def test_out_of_memory(scene: Scene, stage: str) -> None:
 
     scene.suffer(f"a replica of `{stage}` out of memory", strike, refuses=True)
     assert all(CLEAR.search(reason) for reason in told), told
-    assert any(re.search("memory", reason) for reason in told), told
