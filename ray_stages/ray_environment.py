@@ -18,6 +18,8 @@ def ray_environment(settings: Settings) -> dict[str, str]:
         "RAY_COLOR_PREFIX": "0",
         # Of each call Ray's head keeps what became of it, some 2 kB; 100,000 of them by default.
         "RAY_task_events_max_num_task_in_gcs": "5000",
+        # One that does not answer would be asked to finish what it has: it must go, to be replaced.
+        "RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS": "1",
         # OpenMP threads that wait for each other spin this often, then sleep: long enough for a
         # layer, and short enough not to keep another stage from its core (16 clients on 2 cores:
         # 2.3 pictures a second instead of 2.1).
