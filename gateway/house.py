@@ -16,7 +16,8 @@ from gateway.jobs import Jobs
 from gateway.metrics import Metrics
 from gateway.readiness import Readiness
 from gateway.settings import GatewaySettings
-from gateway.store import Store, open_store
+from gateway.store import Store
+from gateway.stores import open_store
 from gateway.studio import Studio
 from gateway.triton import Triton
 

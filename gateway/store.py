@@ -57,14 +57,3 @@ class Store(Protocol):
         ...
 
     async def close(self) -> None: ...
-
-
-async def open_store(url: str, space: str, limit: int) -> Store:
-    """space: what shares a queue; limit: in bytes, for SQLite."""
-    if url.startswith("sqlite:///"):
-        from gateway.sqlite_store import SqliteStore
-
-        return await SqliteStore.open(url.removeprefix("sqlite:///"), space, limit)
-    from gateway.redis_store import RedisStore
-
-    return RedisStore(url, space)

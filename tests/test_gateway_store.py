@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.store import Store, open_store
+from gateway.store import Store
+from gateway.stores import open_store
 from tests.waiting import wait_until
 
 Scenario = Callable[[Store, Store], Awaitable[None]]
