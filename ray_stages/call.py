@@ -16,7 +16,7 @@ from ray_stages.request import Ticket
 PER_PICTURE = ("prompt", "init_image", "prompt_embeds", "latents")
 MOST_IN_STREAM = 1024
 # A stream over gRPC tells an error as a text without its code. Its own way out, the header
-# `triton_grpc_error`, ends tritonserver 2.51 by a race: once in some hundred errors.
+# `triton_grpc_error`, ends tritonserver 2.51 by a race, now and then.
 WANTS_CODES = '"error_codes":true'
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import ssl
 import urllib.error
 import urllib.request
 
@@ -13,9 +15,13 @@ SECONDS = 20.0
 
 def gateway(settings: Settings) -> None:
     """It answers when a tiny picture has gone through all of the house."""
-    url = f"http://127.0.0.1:{settings.gateway_port}/readyz"
+    scheme = "https" if os.environ.get("TLS_CERTIFICATE") else "http"
+    url = f"{scheme}://127.0.0.1:{settings.gateway_port}/readyz"
+    own = ssl.create_default_context()
+    # Its certificate is for the name that clients call it by.
+    own.check_hostname, own.verify_mode = False, ssl.CERT_NONE
     try:
-        urllib.request.urlopen(url, timeout=SECONDS).close()
+        urllib.request.urlopen(url, timeout=SECONDS, context=own).close()
     except urllib.error.HTTPError as error:
         raise OSError(error.read().decode()) from None
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx2 as httpx
 import pytest
 
+from ray_stages import check
 from ray_stages.gateway_process import GatewayProcess
 from ray_stages.settings import Settings
 from tests.fake_server import FakeTriton, png_of
@@ -91,7 +92,9 @@ def test_a_port_that_is_taken_is_named(drawing: FakeTriton, tmp_path: Path) -> N
     )
 
 
-def test_with_a_certificate_of_ones_own(tmp_path: Path, drawing: FakeTriton) -> None:
+def test_with_a_certificate_of_ones_own(
+    tmp_path: Path, drawing: FakeTriton, monkeypatch: pytest.MonkeyPatch
+) -> None:
     certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost",
@@ -115,4 +118,6 @@ def test_with_a_certificate_of_ones_own(tmp_path: Path, drawing: FakeTriton) -> 
         answer = httpx.get(f"{address}/imagine?prompt=a&seed=7", verify=trust)
         assert answer.content == png_of(7)
         assert "strict-transport-security" in answer.headers
+        monkeypatch.setenv("TLS_CERTIFICATE", str(certificate))
+        check.gateway(Settings(gateway_port=int(address.rpartition(":")[2])))
         process.send_signal(signal.SIGTERM)

@@ -34,6 +34,7 @@ PROMPTS = [f"a {colour} circle on a white background" for colour in ("red", "blu
 ASKED = [(prompt, seed) for prompt in PROMPTS for seed in range(4)]
 # Caches that are full at once: what grows is not one that fills.
 SETTINGS = {"TEXT_ENCODER_CACHE_MB": "1", "CACHE_BYTES": "0", "RATE_LIMIT": "100000/second"}
+SETTINGS |= {"CONCURRENT_REQUESTS": "256"}  # all come from one address here
 SETTINGS |= {"LOG_LEVEL": "WARNING", "DEFAULT_STEPS": "10"}
 
 
