@@ -47,7 +47,7 @@ def test_a_runtime_says_what_pytorch_says(
             assert str(runtime) == f"{kind}/{precision}"
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "unet_with_deep"])
 def test_int8_is_made_from_what_the_checkpoint_draws(name: str, tmp_path: Path) -> None:
     checkpoint = Checkpoint(Settings(device="cpu", unet_deep_every=2))
     network = NETWORKS[name](checkpoint)
