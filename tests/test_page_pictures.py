@@ -143,11 +143,16 @@ def test_a_reload_keeps_the_gallery_and_what_was_typed(visit: Visit) -> None:
     expect(visit.page.get_by_label("Prompt", exact=True)).to_have_value("a red hea")
 
 
-def test_a_reload_resumes_the_drawing(visit: Visit, gateway: StubGateway) -> None:
+def hold(visit: Visit, gateway: StubGateway) -> None:
+    """Half way through a drawing."""
     gateway.hold_at = 3
     gateway.go_on.clear()
     visit.generate(STAR)
     expect(visit.state).to_have_text("Step 2 of 6")
+
+
+def test_a_reload_resumes_the_drawing(visit: Visit, gateway: StubGateway) -> None:
+    hold(visit, gateway)
     visit.page.reload()
     expect(visit.state).to_have_text("Step 2 of 6")
     gateway.go_on.set()
@@ -159,10 +164,7 @@ def test_a_reload_resumes_the_drawing(visit: Visit, gateway: StubGateway) -> Non
 
 
 def test_a_drawing_that_expired_meanwhile(visit: Visit, gateway: StubGateway) -> None:
-    gateway.hold_at = 3
-    gateway.go_on.clear()
-    visit.generate(STAR)
-    expect(visit.state).to_have_text("Step 2 of 6")
+    hold(visit, gateway)
     gateway.jobs.clear()
     visit.page.reload()
     expect(visit.stage).to_contain_text("This drawing is not kept any more.")

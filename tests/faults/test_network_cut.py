@@ -19,11 +19,12 @@ NETWORK = f"{PROJECT}_cluster"
 def test_network_cut(house: ComposeHouse, rows: list[Row]) -> None:
     scene = Scene(house, rows)
     worker = house.worker_with("unet")
+
+    def strike() -> None:
+        docker("network", "disconnect", NETWORK, worker)
+
     try:
-        scene.suffer(
-            "the network of a worker with `unet` cut",
-            lambda: print(docker("network", "disconnect", NETWORK, worker)),
-        )
+        scene.suffer("the network of a worker with `unet` cut", strike)
     finally:
         docker("network", "connect", NETWORK, worker)
     house.wait_healthy(worker)
