@@ -14,14 +14,15 @@ import csv
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from itertools import islice, product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 import psutil
+import pyarrow as pa
 import torch
 
 from batch.cluster import cluster
@@ -31,6 +32,7 @@ from batch.preparation import Preparation
 from batch.rows import Row
 from batch.run import settings_of
 from batch.station import Station
+from batch.tables import Files
 from benchmarks.machine import model_facts
 from benchmarks.pipeline import Pipeline as Diffusers
 from benchmarks.png import to_png
@@ -56,6 +58,10 @@ PEERS = {
 }
 GOAL = 1.3
 SAMPLE_SECONDS = 1.0
+GATE_SECONDS = 0.02
+WARM_ROWS, WARM_STEPS = 64, 2
+
+Asked = tuple[str, int, int]  # prompt, steps, width and height
 
 
 class Plain(Station):
@@ -86,9 +92,9 @@ class Plain(Station):
 
 @dataclass(frozen=True)
 class Cell:
-    """rate: pictures a second between the first part that was written and the last; cpu_seconds:
-    of all workers in that time, for a picture, which others on the machine change less; memory_mb:
-    the peak of what all workers have for themselves.
+    """rate: pictures a second, from the moment at which all actors had loaded and drawn until the
+    last picture was written; cpu_seconds: of all workers in that time, for a picture, which others
+    on the machine change less; memory_mb: the peak of what all workers have for themselves.
     """
 
     load: str
@@ -98,38 +104,41 @@ class Cell:
     memory_mb: float
 
 
+@dataclass(frozen=True)
+class Gated(Files):
+    """Of which a file may come later: who reads it waits."""
+
+    def open(self, path: str) -> pa.NativeFile:
+        while not Path(path).exists():
+            time.sleep(GATE_SECONDS)
+        return super().open(path)
+
+
 def measure(load: str, peer: str, count: int) -> Cell:
-    with TemporaryDirectory() as folder:
-        write_prompts(Path(folder), load, count)
-        pipeline = pipeline_of(Path(folder))
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        for file, wishes in (("first", cheap(load)), ("rest", islice(asked(load), count))):
+            write_prompts(folder / f"{file}.csv", wishes)
+        pipeline = pipeline_of(folder)
         settings = settings_of(pipeline)
         preparation = Preparation.of(pipeline, settings, Checkpoint(settings).card)
+        files = Gated(**vars(preparation.files))
+        held = (folder / "rest.csv").rename(folder / "held")
         store = Store.open(pipeline.output.path, "parquet")
         store.begin({})
         with Memory() as memory:
-            moments = draw(preparation, store, peer)
-    first, last = moments[0], moments[-1]
-    pictures = last.written - first.written
-    return Cell(
-        load=load,
-        peer=peer,
-        rate=pictures / (last.seconds - first.seconds),
-        cpu_seconds=(last.cpu_seconds - first.cpu_seconds) / pictures,
-        memory_mb=memory.peak_mb,
-    )
+            written = draw(replace(preparation, files=files), store, peer)
+            while next(written) < WARM_ROWS:
+                pass
+            begun, used = time.monotonic(), cpu_seconds()
+            held.rename(folder / "rest.csv")
+            assert max(written) == WARM_ROWS + count
+            ended, used = time.monotonic(), cpu_seconds() - used
+    return Cell(load, peer, count / (ended - begun), used / count, memory.peak_mb)
 
 
-@dataclass(frozen=True)
-class Moment:
-    """How many rows were written by then, and how long workers had computed."""
-
-    written: int
-    seconds: float
-    cpu_seconds: float
-
-
-def draw(preparation: Preparation, store: Store, peer: str) -> list[Moment]:
-    """One for each part."""
+def draw(preparation: Preparation, store: Store, peer: str) -> Iterator[int]:
+    """How many rows are written, after each part."""
     from batch import flow, source
     from batch.digests import digests
 
@@ -145,13 +154,12 @@ def draw(preparation: Preparation, store: Store, peer: str) -> list[Moment]:
             batch_format="pyarrow",
         )
         receipts = flow.written(plain, preparation.pipeline, store)
-    moments: list[Moment] = []
     written = 0
-    for part in receipts.iter_batches(batch_size=None, batch_format="pyarrow"):
+    parts = receipts.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
+    for part in parts:
         assert set(part["status"].to_pylist()) == {"ok"}
         written += len(part)
-        moments.append(Moment(written, time.monotonic(), cpu_seconds()))
-    return moments
+        yield written
 
 
 def cpu_seconds() -> float:
@@ -168,20 +176,31 @@ def is_worker(process: psutil.Process) -> bool:
     return any("ray::" in word for word in process.cmdline()[:1])
 
 
-def write_prompts(folder: Path, load: str, count: int) -> None:
+def asked(load: str) -> Iterator[Asked]:
+    """Without end, and the same each time."""
     steps, sizes = LOADS[load]
     rng = np.random.default_rng(0)
-    with (folder / "prompts.csv").open("w", newline="") as file:
+    for wish in wishes([0], steps):
+        yield wish.prompt, wish.steps, int(rng.choice(sizes))
+
+
+def cheap(load: str) -> Iterator[Asked]:
+    """A full batch of every operator, so that none waits for more, in each of the load's sizes."""
+    for prompt, _, size in islice(asked(load), WARM_ROWS):
+        yield prompt, WARM_STEPS, size
+
+
+def write_prompts(path: Path, wanted: Iterable[Asked]) -> None:
+    with path.open("w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(("prompt", "steps", "width", "height"))
-        for wish in islice(wishes([0], steps), count):
-            rows.writerow((wish.prompt, wish.steps, *[int(rng.choice(sizes))] * 2))
+        rows.writerows((prompt, steps, size, size) for prompt, steps, size in wanted)
 
 
 def pipeline_of(folder: Path) -> Pipeline:
     return parse(
         {
-            "input": {"path": str(folder / "prompts.csv")},
+            "input": {"path": str(folder / "*.csv")},
             "prompt": "{prompt}",
             "draw": {"columns": ["steps", "width", "height"]},
             "output": {"path": str(folder / "out"), "rows": BATCH},
@@ -233,7 +252,7 @@ def _columns(cell: Cell, plain: Cell) -> tuple[str, ...]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.batch", description=__doc__)
-    parser.add_argument("--rows", type=int, default=160, help="of each load: 160")
+    parser.add_argument("--rows", type=int, default=192, help="of each load: 192")
     parser.add_argument("--loads", nargs="+", default=list(LOADS), choices=LOADS, help="all")
     parser.add_argument("--peers", nargs="+", default=list(PEERS), choices=PEERS, help="all")
     parser.add_argument("--dry", action="store_true", help="only print what would be written")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import csv
+from itertools import islice
 from pathlib import Path
+from threading import Timer
 from types import SimpleNamespace
 from typing import Any
 
 from PIL import Image
 
 from benchmarks import batch, batch_memory
-from benchmarks.batch import LOADS, Cell, Plain, markdown, write_prompts
+from benchmarks.batch import LOADS, Cell, Gated, Plain, markdown
 
 
 def test_the_plain_way_makes_a_call_for_each_number_of_steps_and_size() -> None:
@@ -47,15 +48,32 @@ def test_the_goal_is_that_of_mixed_work() -> None:
     )
 
 
-def test_rows_are_the_same_for_all(tmp_path: Path) -> None:
-    files = []
-    for _ in range(2):
-        write_prompts(tmp_path, "mixed steps and sizes", 40)
-        files.append((tmp_path / "prompts.csv").read_text())
-    assert files[0] == files[1]
-    rows = list(csv.DictReader(files[0].splitlines()))
-    assert {int(row["steps"]) for row in rows} == set(batch.MIXED_STEPS)
-    assert {row["width"] for row in rows} == {str(size) for size in batch.MIXED_SIZES}
+def test_rows_are_the_same_for_all() -> None:
+    rows, again = (list(islice(batch.asked("mixed steps and sizes"), 40)) for _ in range(2))
+    assert rows == again
+    assert {steps for _, steps, _ in rows} == set(batch.MIXED_STEPS)
+    assert {size for _, _, size in rows} == set(batch.MIXED_SIZES)
+
+
+def test_those_to_begin_with_fill_every_operator_and_have_all_sizes() -> None:
+    rows = list(batch.cheap("mixed steps and sizes"))
+    assert {size for _, _, size in rows} == set(batch.MIXED_SIZES)
+    pipeline = batch.pipeline_of(Path())
+    assert all(len(rows) % pipeline.operator(name).batch_size == 0 for name in pipeline.stations)
+    assert len(rows) % batch.BATCH == 0
+
+
+def test_a_file_that_is_held_back_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "rest.csv"
+    batch.write_prompts(path, [("a star", 4, 64)])
+    files = Gated.of("input", (str(path),), "auto", {})
+    held = path.rename(tmp_path / "held")
+    timer = Timer(0.2, held.rename, (path,))
+    timer.start()
+    assert [row for _, row in files.rows()] == [
+        {"prompt": "a star", "steps": "4", "width": "64", "height": "64"}
+    ]
+    timer.join()
 
 
 def test_memory_is_told_by_quarters() -> None:
