@@ -21,6 +21,7 @@ from batch.station import Station
 from ray_stages.settings import Settings
 
 BLOCK_BYTES = 16 * 1024**2
+RESERVED = 0.01
 DRAWING: dict[str, type[Drawing]] = {one.name: one for one in (Encode, Denoise, Decode)}
 # Of one GPU, where the operators share it and the file does not say otherwise.
 GPU_SHARES = {"enhance": 0.1, "encode": 0.1, "denoise": 0.6, "decode": 0.2}
@@ -49,6 +50,9 @@ def written(flow: Dataset, pipeline: Pipeline, store: Store) -> Dataset:
 def _set_context() -> None:
     context = DataContext.get_current()
     context.target_max_block_size = BLOCK_BYTES
+    # With Ray Data's own half, the operators' shares may add up to more than there is, and the last
+    # of them, that writes, gets none until all is read.
+    context.op_resource_reservation_ratio = RESERVED
     context.enable_progress_bars = sys.stdout.isatty()
     context.use_ray_tqdm = False  # tqdm itself tells the time left
     context.print_on_execution_start = False

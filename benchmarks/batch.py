@@ -93,7 +93,7 @@ class Plain(Station):
 @dataclass(frozen=True)
 class Cell:
     """rate: pictures a second, from the moment at which all actors had loaded and drawn until the
-    last picture was written; cpu_seconds: of all workers in that time, for a picture, which others
+    last picture was written; cpu_seconds: of all actors in that time, for a picture, which others
     on the machine change less; memory_mb: the peak of what all workers have for themselves.
     """
 
@@ -163,17 +163,18 @@ def draw(preparation: Preparation, store: Store, peer: str) -> Iterator[int]:
 
 
 def cpu_seconds() -> float:
+    """Of the actors, which stay; the workers of reading and writing tasks come and go."""
     total = 0.0
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error):
-            if is_worker(process):
+            if is_worker(process, "ray::MapWorker"):
                 used = process.cpu_times()
                 total += used.user + used.system
     return total
 
 
-def is_worker(process: psutil.Process) -> bool:
-    return any("ray::" in word for word in process.cmdline()[:1])
+def is_worker(process: psutil.Process, name: str = "ray::") -> bool:
+    return any(name in word for word in process.cmdline()[:1])
 
 
 def asked(load: str) -> Iterator[Asked]:

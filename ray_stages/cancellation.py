@@ -80,14 +80,14 @@ class Cancellations:
                 del self._heard[bridge], self._notes[bridge]
 
 
-def channel() -> Any:
-    """The one actor of the cluster; whoever needs it first makes it.
+# Made once: of each that `ray.remote` makes, Ray keeps what it exported, for ever.
+_MADE: Any = ray.remote(Cancellations)
 
-    To be kept by who calls often: each time Ray exports the class anew, and keeps that for ever.
-    """
+
+def channel() -> Any:
+    """The one actor of the cluster; whoever needs it first makes it. Who calls often keeps it."""
     options = {"num_cpus": 0, "max_restarts": -1, "max_concurrency": 1000}
-    actor: Any = ray.remote(Cancellations)
-    return actor.options(name=ACTOR, get_if_exists=True, lifetime="detached", **options).remote()
+    return _MADE.options(name=ACTOR, get_if_exists=True, lifetime="detached", **options).remote()
 
 
 class CancellableCalls:

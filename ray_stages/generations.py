@@ -120,8 +120,11 @@ class Generations:
         return sum(heard > end for heard in self._bridges.values())
 
 
+# Made once: of each that `ray.remote` makes, Ray keeps what it exported, for ever.
+_MADE: Any = ray.remote(Generations)
+
+
 def registry() -> Any:
-    """The one actor of the cluster; whoever needs it first makes it. To be kept, as `channel()`."""
+    """The one actor of the cluster; whoever needs it first makes it. Who calls often keeps it."""
     options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1}
-    actor: Any = ray.remote(Generations)
-    return actor.options(name=ACTOR, get_if_exists=True, lifetime="detached", **options).remote()
+    return _MADE.options(name=ACTOR, get_if_exists=True, lifetime="detached", **options).remote()
