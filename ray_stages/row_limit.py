@@ -41,7 +41,8 @@ def _first_round(call: Callable[[int], None]) -> dict[int, float]:
             break
         best = max((less / seconds[less] for less in seconds if less < rows), default=0.0)
         doubled = 2 * sum(seconds.values())
-        if rows / seconds[rows] < PAYS * best or ROUNDS * doubled > BUDGET_SECONDS:
+        pays = rows < LEAST or rows / seconds[rows] >= PAYS * best
+        if not pays or ROUNDS * doubled > BUDGET_SECONDS:
             break
     return seconds
 
