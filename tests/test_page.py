@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -60,6 +62,22 @@ def test_a_size_in_numbers(visit: Visit, gateway: StubGateway) -> None:
     visit.generate(STAR)
     assert visit.page.get_by_label("Height").evaluate("input => input.validity.stepMismatch")
     assert len(gateway.wishes) == 1
+
+
+def test_a_size_that_is_asked_for_before_the_model_is_known(
+    arrive: Callable[..., Visit], gateway: StubGateway
+) -> None:
+    visit = arrive()
+    answers: list[Any] = []
+    visit.page.route("**/v1/models", lambda route: answers.append(route))
+    with visit.page.expect_request("**/v1/models"):
+        visit.page.reload()
+    visit.page.get_by_label("Size").select_option("Another …")
+    answers.pop().continue_()
+    expect(visit.page.locator("#model")).to_have_text(gateway.model["id"])
+    visit.page.get_by_label("Width").fill("200")
+    visit.draw(STAR)
+    assert gateway.wishes[0]["size"] == "200x128"
 
 
 def test_previews_follow_the_steps(visit: Visit, gateway: StubGateway) -> None:

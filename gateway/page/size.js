@@ -16,7 +16,7 @@ export class Size {
 
   /** @param {{width: number, height: number}} own the model's */
   suit(own) {
-    const before = this.value;
+    const chosen = this.choice.value;
     this.own = `${own.width}x${own.height}`;
     const offered = {
       auto: `Auto, ${own.width} × ${own.height}`,
@@ -32,7 +32,8 @@ export class Size {
       this[side].max = String(own[side] * 2);
       this[side].placeholder = String(own[side]);
     }
-    if (before) this.value = before;
+    if (chosen === CUSTOM) this.choice.value = CUSTOM; // perhaps without numbers yet
+    else if (chosen) this.value = chosen;
   }
 
   get value() {
