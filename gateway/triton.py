@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 from tritonclient.grpc import service_pb2_grpc
 
+from gateway.calls import Calls
 from gateway.errors import Failed
 from gateway.wish import Wish
 from relay_client.grpc_transport import CHANNEL, message, tensors
@@ -49,24 +50,25 @@ class Triton:
         policy = {**CHANNEL, "grpc.service_config": json.dumps(POLICY)}
         target = addresses[0] if len(addresses) == 1 else f"ipv4:{','.join(addresses)}"
         # With TLS, all of several answer for the name of the first.
-        options = [*policy.items(), ("grpc.default_authority", addresses[0])]
+        name = addresses[0].removeprefix("dns:///")
+        options = [*policy.items(), ("grpc.default_authority", name)]
         if tls_ca:
             trusted = grpc.ssl_channel_credentials(tls_ca.read_bytes())
             self._channel = grpc.aio.secure_channel(target, trusted, options)
         else:
             self._channel = grpc.aio.insecure_channel(target, options)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
-        self._cancelling: set[asyncio.Task[None]] = set()
+        self._calls = Calls()
 
     async def close(self) -> None:
-        await asyncio.gather(*self._cancelling)
+        await self._calls.finish(CANCEL_SECONDS)
         await self._channel.close()
 
     async def draw(self, wish: Wish, request_id: str, seconds: float) -> list[Picture]:
         call = Call(wish.model, wish.tensors(), OUTPUTS, request_id)
         with self._cancelled_when_left(request_id), _failures():
-            answer = await self._stub.ModelInfer(
-                message(call, seconds), timeout=seconds + GRACE_SECONDS
+            answer = await self._calls.answer(
+                self._stub.ModelInfer(message(call, seconds), timeout=seconds + GRACE_SECONDS)
             )
         return pictures_from(wish.prompts, tensors(call, answer))
 
@@ -77,18 +79,19 @@ class Triton:
         inputs = {**wish.tensors(), "preview_every": tensor("preview_every", INT32, preview_every)}
         call = Call("stable_diffusion_stream", inputs, STREAMED, request_id)
         with self._cancelled_when_left(request_id), _failures():
-            answers = self._stub.ModelStreamInfer(
+            streaming = self._stub.ModelStreamInfer(
                 _once(message(call, seconds)), timeout=seconds + GRACE_SECONDS
             )
-            async for answer in answers:
-                if answer.error_message:
-                    raise Failed.as_triton_says("UNKNOWN", answer.error_message)
-                preview = preview_from(wish.prompts, tensors(call, answer.infer_response))
-                if preview.is_final:
-                    break
-                yield preview
-            else:
-                raise Failed(500, "the stream ended before the final pictures")
+            async with contextlib.aclosing(self._calls.answers(streaming)) as answers:
+                async for answer in answers:
+                    if answer.error_message:
+                        raise Failed.as_triton_says("UNKNOWN", answer.error_message)
+                    preview = preview_from(wish.prompts, tensors(call, answer.infer_response))
+                    if preview.is_final:
+                        break
+                    yield preview
+                else:
+                    raise Failed(500, "the stream ended before the final pictures")
         yield preview
 
     async def cancel(self, request_id: str) -> bool:
@@ -106,9 +109,7 @@ class Triton:
         try:
             yield
         except (asyncio.CancelledError, GeneratorExit):
-            task = asyncio.get_running_loop().create_task(self._quietly_cancel(request_id))
-            self._cancelling.add(task)
-            task.add_done_callback(self._cancelling.discard)
+            self._calls.start(self._quietly_cancel(request_id))
             raise
 
     async def _quietly_cancel(self, request_id: str) -> None:

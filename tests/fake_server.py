@@ -64,6 +64,7 @@ class FakeTriton:
     def __init__(self, protocol: str, port: int = 0) -> None:
         self.seen: list[Request] = []
         self.cancelled: list[str] = []
+        self.ended: dict[str, bool] = {}  # whether the client's call was still there at its end
         self.refusals: list[Refusal] = []
         self.fail_at: dict[int, Refusal] = {}
         self.hold_at = 1
@@ -137,7 +138,9 @@ class FakeTriton:
         class Service(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]
             def ModelInfer(self, message: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
                 try:
-                    return grpc_answer(message, fake.infer(grpc_request(message)))
+                    drawn = fake.infer(grpc_request(message))
+                    fake.ended[message.id] = context.is_active()
+                    return grpc_answer(message, drawn)
                 except Refusal as refusal:
                     context.abort(grpc.StatusCode[refusal.code], refusal.message)
 
@@ -150,6 +153,7 @@ class FakeTriton:
                     assert message.parameters["error_codes"].bool_param
                     try:
                         for drawn in fake.stream(grpc_request(message)):
+                            fake.ended[message.id] = context.is_active()
                             yield service_pb2.ModelStreamInferResponse(
                                 infer_response=grpc_answer(message, drawn)
                             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -39,6 +40,15 @@ def test_a_client_that_leaves(front: Front, drawing: FakeTriton, body: dict[str,
     assert wait_until(lambda: drawing.seen)
     connection.close()
     assert wait_until(lambda: drawing.cancelled == [drawing.seen[0].id])
+    ends_by_itself(drawing)
+
+
+def ends_by_itself(drawing: FakeTriton) -> None:
+    """The call of Triton: one that its client cancels may end a real one, now and then."""
+    drawing.go_on.set()
+    assert wait_until(lambda: drawing.ended.get(drawing.seen[0].id))
+    time.sleep(0.1)
+    assert drawing.ended[drawing.seen[0].id]
 
 
 def test_a_client_that_leaves_between_two_previews(front: Front, drawing: FakeTriton) -> None:
@@ -48,6 +58,7 @@ def test_a_client_that_leaves_between_two_previews(front: Front, drawing: FakeTr
     assert b"200 OK" in connection.recv(1000)
     connection.close()
     assert wait_until(lambda: drawing.cancelled == [drawing.seen[0].id])
+    ends_by_itself(drawing)
 
 
 def test_a_client_that_leaves_an_imagined_picture(front: Front, drawing: FakeTriton) -> None:
