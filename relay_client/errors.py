@@ -8,8 +8,11 @@ import re
 PREFIXES = re.compile(r"^(in ensemble '[^']*', |\[request id: [^\]]*\] )+")
 # What the stages put in front where a request's parameter `error_codes` asks for it.
 CODE = re.compile(r"\[([A-Z_]+)\] ")
-# What Triton says, with codes of its own, while it is being restarted.
-RESTARTING = re.compile(r"has no available versions|Stub process '[^']*' is not healthy")
+# What Triton says, with codes of its own, while it is being restarted or has no room.
+NOT_NOW = re.compile(
+    r"has no available versions|Stub process '[^']*' is not healthy"
+    r"|Failed to increase the shared memory pool"
+)
 
 
 def told(code: str, message: str) -> tuple[str, str]:
@@ -21,7 +24,7 @@ def told(code: str, message: str) -> tuple[str, str]:
     reason = PREFIXES.sub("", message)
     if own := CODE.match(reason):
         return own[1], reason[own.end() :]
-    return ("UNAVAILABLE" if RESTARTING.search(reason) else code), reason
+    return ("UNAVAILABLE" if NOT_NOW.search(reason) else code), reason
 
 
 class RequestError(Exception):

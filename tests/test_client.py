@@ -128,9 +128,10 @@ def test_threads_share_a_client(client: Client) -> None:
     [
         ("NOT_FOUND", "Request for unknown model: 'stable_diffusion' has no available versions"),
         ("INTERNAL", "Stub process 'unet_0_0' is not healthy."),
+        ("INTERNAL", "Failed to increase the shared memory pool size for key 'x' to 8 bytes."),
     ],
 )
-def test_so_is_one_that_is_being_restarted(
+def test_so_is_one_that_is_being_restarted_or_is_full(
     triton: FakeTriton, client: Client, code: str, reason: str
 ) -> None:
     triton.refusals = [Refusal(code, reason)]
