@@ -21,12 +21,12 @@ CHOICES = {
 }
 AT_LEAST_1 = (
     *("max_in_flight", "max_prompts", "max_steps", "max_seconds", "attempts"),
-    *("max_image_bytes", "max_image_pixels", "unet_deep_every"),
+    *("max_image_bytes", "max_image_pixels", "unet_deep_every", "grpc_connection_seconds"),
 )
 NOT_OF_STAGES = (
     *("bind", "http_port", "grpc_port", "metrics_port", "gateway_port"),
     *("run_dir", "log_to", "drain_file", "start_seconds"),
-    *("grpc_tls_certificate", "grpc_tls_key"),
+    *("grpc_tls_certificate", "grpc_tls_key", "grpc_connection_seconds"),
 )
 FILES = ("grpc_tls_certificate", "grpc_tls_key")
 ROOT = Path(__file__).resolve().parent.parent
@@ -82,6 +82,7 @@ class Settings:
     gateway_port: int = 8080
     grpc_tls_certificate: str = ""
     grpc_tls_key: str = ""
+    grpc_connection_seconds: int = 300
     ray_address: str = ""
     cache_dir: str = str(Path("~/.cache/latent-relay").expanduser())
     run_dir: str = str(ROOT / ".run")

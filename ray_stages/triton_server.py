@@ -148,6 +148,9 @@ class TritonServer:
             f"--http-restricted-api={guarded}",
             f"--grpc-restricted-protocol={guarded}",
             *tls.server_options(settings),
+            # What is underway ends on the old connection. For the new one clients look the name
+            # up again, and find the servers that have come since.
+            f"--grpc-max-connection-age={1000 * settings.grpc_connection_seconds}",
             f"--exit-timeout-secs={EXIT_SECONDS}",
             f"--backend-config=python,shm-region-prefix-name={self.name}",
             f"--backend-config=python,stub-timeout-seconds={settings.start_seconds}",

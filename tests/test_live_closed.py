@@ -173,15 +173,15 @@ def test_the_command_over_tls(
     assert looks_like_the_star(out.read_bytes())
 
 
-@pytest.mark.parametrize("servers", [1, 2])
+@pytest.mark.parametrize("addresses", ["{0}", "{0},{0}", "dns:///{0}"])
 def test_the_gateway_over_tls(
     encrypted: str,
     certificate: tuple[Path, Path],
     drawing: FakeTriton,
     tmp_path: Path,
-    servers: int,
+    addresses: str,
 ) -> None:
-    given = {"triton_grpc": (encrypted,) * servers, "triton_tls_ca": certificate[0]}
+    given = {"triton_grpc": addresses.format(encrypted), "triton_tls_ca": certificate[0]}
     with opened(drawing, tmp_path, **given) as front:
         answer = front.http.get("/imagine", params={"prompt": STAR, "seed": 7})
     assert answer.status_code == 200, answer.text
