@@ -22,6 +22,10 @@ PROJECT = "latent-relay-test"
 FILES = ("docker-compose.yml", "deploy/compose.triton.yml")
 PORTS = ("GATEWAY_PORT", "HTTP_PORT", "GRPC_PORT", "METRICS_PORT")
 START_SECONDS = 600
+READ_METRICS = """
+import urllib.request
+print(urllib.request.urlopen("http://127.0.0.1:8002/metrics").read().decode())
+"""
 
 
 def say(text: str) -> None:
@@ -34,7 +38,7 @@ class ComposeHouse(Served):
     """One project of its own, on free ports, so that it meets no other on this machine."""
 
     environment: dict[str, str] = field(default_factory=dict)
-    workers: int = 1
+    files: tuple[str, ...] = FILES
 
     def __post_init__(self) -> None:
         sockets = [socket.create_server(("127.0.0.1", 0)) for _ in PORTS]
@@ -43,7 +47,7 @@ class ComposeHouse(Served):
             held.close()
 
     def compose(self, *words: str, seconds: float = START_SECONDS) -> str:
-        files = [word for file in FILES for word in ("-f", file)]
+        files = [word for file in self.files for word in ("-f", file)]
         done = subprocess.run(
             [*_compose_command(), "-p", PROJECT, *files, *words],
             cwd=ROOT,
@@ -55,11 +59,11 @@ class ComposeHouse(Served):
         assert done.returncode == 0, f"compose {' '.join(words)}\n{done.stdout}{done.stderr}"
         return done.stdout
 
-    def up(self, workers: int = 1) -> None:
+    def up(self, workers: int = 1, tritons: int = 1) -> None:
         """Returns when the gateway draws."""
-        self.workers = workers
         begin = time.monotonic()
-        self.compose("up", "-d", "--scale", f"ray-worker={workers}")
+        scale = ("--scale", f"ray-worker={workers}", "--scale", f"triton={tritons}")
+        self.compose("up", "-d", *scale)
         assert wait_until(self.is_ready, START_SECONDS), self.compose("logs", "--tail=80")
         say(f"up with {workers} worker(s), a picture goes through after {_since(begin)}")
         for service in ("ray-head", "ray-worker", "triton"):
@@ -113,6 +117,13 @@ class ComposeHouse(Served):
         named = [line.split("ServeReplica:") for line in lines if "ServeReplica:" in line]
         return {(name.split("-")[0], int(pid.split()[0])) for pid, name in named}
 
+    def pictures_of(self, triton: str) -> int:
+        """How many this server has drawn since its start."""
+        said = docker("exec", triton, "python", "-c", READ_METRICS)
+        name = 'nv_inference_request_success{model="stable_diffusion",'
+        counts = [line.split()[-1] for line in said.splitlines() if line.startswith(name)]
+        return int(float(counts[0]))
+
     def worker_with(self, stage: str) -> str:
         return next(one for one in self.containers("ray-worker") if stage in self.replicas(one))
 
@@ -135,8 +146,8 @@ def opened(**environment: str) -> Iterator[ComposeHouse]:
         house.down()
 
 
-def docker(*words: str) -> str:
-    done = subprocess.run(["docker", *words], capture_output=True, text=True, timeout=120)
+def docker(*words: str, seconds: float = 120) -> str:
+    done = subprocess.run(["docker", *words], capture_output=True, text=True, timeout=seconds)
     assert done.returncode == 0, f"docker {' '.join(words)}\n{done.stdout}{done.stderr}"
     return done.stdout
 

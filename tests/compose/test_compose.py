@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 import time
@@ -124,6 +125,45 @@ def test_a_dead_stub_brings_triton_back(house: ComposeHouse) -> None:
     assert wait_until(house.is_ready, 300)
     say(f"a stub killed; pictures again {time.monotonic() - begin:.1f} s later")
     assert looks_like_the_star(house.imagine(7))
+
+
+def test_another_generation_goes_live_under_load(house: ComposeHouse) -> None:
+    """No request fails, and each picture is one generation's: by the steps that it takes."""
+    house.up(workers=3)
+    (head,) = house.containers("ray-head")
+    old = {seed: house.imagine(seed) for seed in range(1, 5)}
+    settings = ["-e", "DEFAULT_STEPS=6", "-e", "UNET_REPLICAS=1"]  # room for both on two cores
+    with Load([house.imagine] * 3, list(old)) as load:
+        say(docker("exec", *settings, head, "python", "-m", "ray_stages", "deploy", seconds=600))
+    new = {seed: house.imagine(seed) for seed in old}
+    outcomes = load.outcomes(old=old, new=new)
+    say(f"{dict(outcomes)}, the slowest took {load.slowest:.1f} s")
+    assert outcomes.keys() == {"old", "new"}
+
+
+def test_a_second_triton_is_found(house: ComposeHouse, tmp_path: Path) -> None:
+    """By the name that both have, when the gateway's connection is made anew."""
+    often = tmp_path / "often.yml"
+    often.write_text("services: {triton: {environment: {GRPC_CONNECTION_SECONDS: 5}}}\n")
+    house.files = ("docker-compose.yml", str(often))  # both cannot publish the same ports
+    house.up(workers=3)
+    house.up(workers=3, tritons=2)
+    tritons = house.containers("triton")
+    for triton in tritons:
+        house.wait_healthy(triton)
+    seeds = itertools.count(1000)
+
+    def both_draw() -> bool:
+        before = [house.pictures_of(triton) for triton in tritons]
+        for _ in range(8):
+            house.imagine(next(seeds))
+        # More than the health checks' own.
+        counts = [house.pictures_of(t) - b for t, b in zip(tritons, before, strict=True)]
+        return min(counts) >= 3
+
+    begin = time.monotonic()
+    assert wait_until(both_draw, 120, pause=1)
+    say(f"both Tritons draw {time.monotonic() - begin:.1f} s after the second was healthy")
 
 
 KILL_A_STUB = """
