@@ -134,7 +134,7 @@ def test_another_generation_goes_live_under_load(house: ComposeHouse) -> None:
     old = {seed: house.imagine(seed) for seed in range(1, 5)}
     settings = ["-e", "DEFAULT_STEPS=6", "-e", "UNET_REPLICAS=1"]  # room for both on two cores
     with Load([house.imagine] * 3, list(old)) as load:
-        say(docker("exec", *settings, head, "python", "-m", "ray_stages", "deploy", seconds=600))
+        docker("exec", *settings, head, "python", "-m", "ray_stages", "deploy", seconds=600)
     new = {seed: house.imagine(seed) for seed in old}
     outcomes = load.outcomes(old=old, new=new)
     say(f"{dict(outcomes)}, the slowest took {load.slowest:.1f} s")
