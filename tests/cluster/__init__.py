@@ -6,7 +6,8 @@ import secrets
 # Ray reads these as it is imported.
 os.environ.update(
     RAY_AUTH_MODE="token",
-    RAY_AUTH_TOKEN=secrets.token_hex(32),
+    # A process that a test starts has the same.
+    RAY_AUTH_TOKEN=os.environ.get("RAY_AUTH_TOKEN") or secrets.token_hex(32),
     RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0",
     RAY_USAGE_STATS_ENABLED="0",
 )

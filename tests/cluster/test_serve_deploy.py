@@ -6,6 +6,8 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import pytest
 import ray
@@ -23,30 +25,36 @@ START_SECONDS = 300
 
 
 @pytest.fixture
-def dashboard() -> Iterator[str]:
-    """The address of a cluster's dashboard, which `serve deploy` talks to."""
+def cluster() -> Iterator[tuple[str, str]]:
+    """Its address, and that of its dashboard, which `serve deploy` talks to."""
     with bind_free("127.0.0.1") as held:
         port = int(held.getsockname()[1])
     cluster = Cluster()
     cluster.add_node(num_cpus=CPUS, include_dashboard=True, dashboard_port=port)
-    ray.init(cluster.address, namespace="latent-relay", log_to_driver=False)
     try:
-        yield f"http://127.0.0.1:{port}"
+        yield cluster.address, f"http://127.0.0.1:{port}"
     finally:
-        ray.shutdown()
         cluster.shutdown()
 
 
-def test_the_stages_of_a_config_file_serve(dashboard: str) -> None:
+def test_the_stages_of_a_config_file_serve(cluster: tuple[str, str]) -> None:
+    address, dashboard = cluster
     command = [sys.executable, "-m", "ray.serve.scripts", "deploy", "deploy/serve.yaml"]
     subprocess.run([*command, "--address", dashboard], cwd=ROOT, check=True)
+    # Serve's handles live on in a process, and join whatever cluster the next test starts.
+    with ProcessPoolExecutor(1, get_context("spawn")) as elsewhere:
+        seen = elsewhere.submit(bridges_see, address).result()
+    assert seen == dict.fromkeys(STAGES, ("v1", "miniature-sd"))
+
+
+def bridges_see(address: str) -> dict[str, tuple[str, str]]:
+    """Generation and checkpoint that a bridge of each stage would send a new picture to."""
+    ray.init(address, namespace="latent-relay", log_to_driver=False)
     assert wait_until(lambda: serving() == ["v1"], START_SECONDS, pause=1)
-    for stage in STAGES:
-        assert asyncio.run(found(stage)) == ("v1", "miniature-sd")
+    return {stage: asyncio.run(found(stage)) for stage in STAGES}
 
 
 async def found(stage: str) -> tuple[str, str]:
-    """Generation and checkpoint that a bridge would send a new picture to."""
     links = Links(stage)
     await links.connect()
     async with links.to() as link:
