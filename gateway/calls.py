@@ -8,7 +8,7 @@ call is left to end by itself.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -17,17 +17,17 @@ END = object()
 
 class Calls:
     def __init__(self) -> None:
-        self._running: set[asyncio.Task[Any]] = set()
+        self._running: set[asyncio.Future[Any]] = set()
 
-    def start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    def start(self, work: Awaitable[T]) -> asyncio.Future[T]:
         """In the background; what becomes of it is no news where nobody waits for it."""
-        task = asyncio.get_running_loop().create_task(work)
+        task = asyncio.ensure_future(work)
         self._running.add(task)
         task.add_done_callback(self._ended)
         return task
 
     async def answer(self, call: Awaitable[T]) -> T:
-        return await asyncio.shield(self.start(_result(call)))
+        return await asyncio.shield(self.start(call))
 
     async def answers(self, call: AsyncIterable[T]) -> AsyncGenerator[T, None]:
         """As they come; while nobody takes one, the next is not read."""
@@ -46,14 +46,10 @@ class Calls:
         if self._running:
             await asyncio.wait(self._running, timeout=seconds)
 
-    def _ended(self, task: asyncio.Task[Any]) -> None:
+    def _ended(self, task: asyncio.Future[Any]) -> None:
         self._running.discard(task)
         if not task.cancelled():
             task.exception()
-
-
-async def _result(call: Awaitable[T]) -> T:
-    return await call
 
 
 async def _read(call: AsyncIterable[Any], read: asyncio.Queue[Any]) -> None:

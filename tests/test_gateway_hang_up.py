@@ -29,6 +29,14 @@ def send(front: Front, body: dict[str, Any], *headers: str) -> socket.socket:
     return connection
 
 
+def ends_by_itself(drawing: FakeTriton) -> None:
+    """The call of Triton: one that its client cancels may end a real one, now and then."""
+    drawing.go_on.set()
+    assert wait_until(lambda: drawing.ended.get(drawing.seen[0].id))
+    time.sleep(0.1)
+    assert drawing.ended[drawing.seen[0].id]
+
+
 @pytest.mark.parametrize(
     "body",
     [{"prompt": "a"}, {"prompt": "a", "stream": True, "partial_images": 3}],
@@ -41,14 +49,6 @@ def test_a_client_that_leaves(front: Front, drawing: FakeTriton, body: dict[str,
     connection.close()
     assert wait_until(lambda: drawing.cancelled == [drawing.seen[0].id])
     ends_by_itself(drawing)
-
-
-def ends_by_itself(drawing: FakeTriton) -> None:
-    """The call of Triton: one that its client cancels may end a real one, now and then."""
-    drawing.go_on.set()
-    assert wait_until(lambda: drawing.ended.get(drawing.seen[0].id))
-    time.sleep(0.1)
-    assert drawing.ended[drawing.seen[0].id]
 
 
 def test_a_client_that_leaves_between_two_previews(front: Front, drawing: FakeTriton) -> None:
