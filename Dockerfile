@@ -45,7 +45,7 @@ COPY gateway gateway
 COPY ray_stages ray_stages
 RUN /opt/venv/bin/python -m compileall -q client.py relay_client model_repository gateway ray_stages
 
-# What all nodes of a Ray cluster must agree on, the launcher or KubeRay alike; see ray_stages/ray_environment.py.
+# What all nodes of a Ray cluster must agree on, the launcher or KubeRay alike; see ray_stages/launcher/ray_environment.py.
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONPATH=/app \
     PYTHONDONTWRITEBYTECODE=1 \

@@ -9,7 +9,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from tests.serving import MAX_IN_FLIGHT, Stack, running_stack
+from tests.support.stacks import MAX_IN_FLIGHT, Stack, running_stack
 
 # The same examples everywhere and always; HYPOTHESIS_PROFILE=default looks for new ones.
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))

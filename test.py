@@ -24,12 +24,12 @@ import tritonclient.http as triton_http
 from PIL import Image
 from tritonclient.utils import InferenceServerException
 
-from tests import checkpoints
-from tests.pictures import TOLERANCE, difference
-from tests.serving import (
+from tests.support import checkpoints
+from tests.support.paths import ROOT
+from tests.support.pictures import TOLERANCE, difference
+from tests.support.stacks import (
     ENSEMBLE,
     MAX_IN_FLIGHT,
-    ROOT,
     STAGES,
     STAR,
     Stack,
@@ -37,7 +37,7 @@ from tests.serving import (
     looks_like_the_star,
     tensors,
 )
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 # What comes out
 

@@ -12,8 +12,8 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
-from batch.pipeline import Pipeline
-from ray_stages.ray_environment import ray_environment
+from batch.configuration.pipeline import Pipeline
+from ray_stages.launcher.ray_environment import ray_environment
 from ray_stages.settings import Settings
 
 OBJECT_STORE_BYTES = 512 * 1024**2

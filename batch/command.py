@@ -15,7 +15,7 @@ from typing import Any
 
 from rich.console import Console
 
-from batch.pipeline import PARAMETERS, Draw, Pipeline, load, parse
+from batch.configuration.pipeline import PARAMETERS, Draw, Pipeline, load, parse
 from ray_stages.errors import RelayError
 
 RENDER_HELP = {

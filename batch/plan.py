@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from batch.pipeline import Operator, Pipeline
+from batch.configuration.pipeline import Operator, Pipeline
+from batch.inputs.input_check import Survey
 from batch.rows import OK, Row
-from batch.survey import Survey
 
 
 def plan(found: Survey, *, dry: bool) -> str:

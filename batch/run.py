@@ -11,14 +11,14 @@ from typing import Any
 from rich.console import Console
 
 from batch.cluster import cluster
-from batch.digests import Digests
-from batch.output import Store
-from batch.pipeline import Pipeline
+from batch.configuration.pipeline import Pipeline
+from batch.inputs.input_check import Survey, survey
+from batch.inputs.preparation import Preparation
+from batch.key_digests import Digests
+from batch.outputs.sample_sheet import write_sheet
+from batch.outputs.summary import Tally
+from batch.outputs.writer import Store
 from batch.plan import plan
-from batch.preparation import Preparation
-from batch.sheet import write_sheet
-from batch.survey import Survey, survey
-from batch.tally import Tally
 from ray_stages.errors import StageFailed
 from ray_stages.settings import Settings
 
@@ -30,7 +30,7 @@ def run(pipeline: Pipeline, console: Console, *, dry: bool = False) -> Tally:
     """Raises InvalidRequest or ValueError before any work where something is not as it must be,
     and StageFailed where an operator failed; what is written by then stays.
     """
-    from ray_stages.checkpoint import Checkpoint
+    from ray_stages.families.checkpoint import Checkpoint
 
     settings = settings_of(pipeline)
     preparation = Preparation.of(pipeline, settings, Checkpoint(settings).card)
@@ -72,8 +72,8 @@ def _draw(found: Survey, written: Digests, store: Store, tally: Tally, console: 
     """Ray Data's bars show how far it is; without a terminal a line now and then does."""
     from ray.exceptions import RayError
 
-    from batch.flow import build
-    from batch.source import Work
+    from batch.dataflow import build
+    from batch.inputs.reader import Work
 
     told = time.monotonic()
     try:

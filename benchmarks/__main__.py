@@ -14,9 +14,11 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from benchmarks.machine import facts
-from benchmarks.peer import Peer
-from benchmarks.peers import (
+from benchmarks.loads.plan import PEERS, SERVERS, Plan
+from benchmarks.measurement.machine import facts
+from benchmarks.measurement.results import FOLDER, Results
+from benchmarks.measurement.runner import Runner
+from benchmarks.peers.child_peers import (
     OneProcess,
     OneProcessFast,
     PeerFailed,
@@ -24,11 +26,9 @@ from benchmarks.peers import (
     ServeBatchFast,
     ServeTemplate,
 )
-from benchmarks.plan import PEERS, SERVERS, Plan
-from benchmarks.relay import Relay
-from benchmarks.report import QUICK, report
-from benchmarks.results import FOLDER, Results
-from benchmarks.run import Runner
+from benchmarks.peers.peer import Peer
+from benchmarks.peers.relay import Relay
+from benchmarks.reports.report import QUICK, report
 from ray_stages.settings import Settings
 
 SAME_RUNTIME = "same-runtime"

@@ -26,20 +26,20 @@ import pyarrow as pa
 import torch
 
 from batch.cluster import cluster
-from batch.output import Store
-from batch.pipeline import Pipeline, parse
-from batch.preparation import Preparation
+from batch.configuration.pipeline import Pipeline, parse
+from batch.inputs.preparation import Preparation
+from batch.inputs.tables import Files
+from batch.operators.actor import Station
+from batch.outputs.writer import Store
 from batch.rows import Row
 from batch.run import settings_of
-from batch.station import Station
-from batch.tables import Files
-from benchmarks.machine import model_facts
-from benchmarks.pipeline import Pipeline as Diffusers
+from benchmarks.loads.workload import wishes
+from benchmarks.measurement.machine import model_facts
+from benchmarks.peers.pipeline import Pipeline as Diffusers
 from benchmarks.png import to_png
-from benchmarks.report import publish
-from benchmarks.tables import table
-from benchmarks.workload import wishes
-from ray_stages.checkpoint import Checkpoint
+from benchmarks.reports.report import publish
+from benchmarks.reports.tables import table
+from ray_stages.families.checkpoint import Checkpoint
 from ray_stages.settings import ROOT, Settings
 
 DOCUMENT = ROOT / "docs" / "batch.md"
@@ -141,21 +141,22 @@ def measure(load: str, peer: str, count: int) -> Cell:
 
 def draw(preparation: Preparation, store: Store, peer: str) -> Iterator[int]:
     """How many rows are written, after each part."""
-    from batch import flow, source
-    from batch.digests import digests
+    from batch import dataflow
+    from batch.inputs import reader
+    from batch.key_digests import digests
 
-    work = source.Work(preparation, digests([]))
+    work = reader.Work(preparation, digests([]))
     if peer == "ours":
-        receipts = flow.build(work, store)
+        receipts = dataflow.build(work, store)
     else:
-        plain = source.dataset(work, preparation.pipeline.block).map_batches(
+        plain = reader.dataset(work, preparation.pipeline.block).map_batches(
             Plain,
             fn_constructor_args=(preparation.settings, peer == "plain_fast"),
             concurrency=1,
             batch_size=BATCH,
             batch_format="pyarrow",
         )
-        receipts = flow.written(plain, preparation.pipeline, store)
+        receipts = dataflow.written(plain, preparation.pipeline, store)
     written = 0
     parts = receipts.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
     for part in parts:

@@ -18,13 +18,13 @@ import psutil
 from rich.console import Console
 
 from batch.cluster import cluster
-from batch.pipeline import Pipeline, parse
+from batch.configuration.pipeline import Pipeline, parse
+from batch.outputs.summary import Tally
 from batch.run import run, settings_of
-from batch.tally import Tally
 from benchmarks.batch import DOCUMENT, own_mb
-from benchmarks.report import publish
-from benchmarks.tables import table
-from tests import checkpoints
+from benchmarks.reports.report import publish
+from benchmarks.reports.tables import table
+from tests.support import checkpoints
 
 LOOK_SECONDS = 2.0
 QUARTERS = 4

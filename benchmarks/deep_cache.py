@@ -23,23 +23,23 @@ from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from benchmarks.adjustments import KEYS, SHOWN
+from benchmarks.guidance import KEYS, SHOWN
 from benchmarks.png import from_png
-from benchmarks.report import write_between
-from benchmarks.tables import table
-from ray_stages import unet_levels
-from ray_stages.calibration import Calibration
-from ray_stages.checkpoint import Checkpoint
-from ray_stages.contact_sheet import contact_sheet
-from ray_stages.denoiser import Denoiser
-from ray_stages.image_codec import ImageDecoder
-from ray_stages.networks import TOKENS
-from ray_stages.request import DecodeRequest, DenoiseRequest, Guidance, TextRequest
+from benchmarks.reports.report import write_between
+from benchmarks.reports.tables import table
+from ray_stages.denoising.denoiser import Denoiser
+from ray_stages.families import unet_levels
+from ray_stages.families.checkpoint import Checkpoint
+from ray_stages.families.networks import TOKENS
+from ray_stages.requests.stage_requests import DecodeRequest, DenoiseRequest, Guidance, TextRequest
 from ray_stages.runtimes.choice import open_fastest
 from ray_stages.runtimes.network import Network, Opener, Runtime, Tensors
 from ray_stages.runtimes.place import Place
+from ray_stages.serving.calibration import Calibration
 from ray_stages.settings import Settings
-from ray_stages.text_encoder import TextEncoder
+from ray_stages.stages.contact_sheet import contact_sheet
+from ray_stages.stages.image_decoder import ImageDecoder
+from ray_stages.stages.text_encoder import TextEncoder
 from training.evaluate import sample_prompts
 from training.judge import judge, look
 

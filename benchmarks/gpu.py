@@ -17,14 +17,14 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from benchmarks.in_process import OneAtATime, RequestBatches, Stages
-from benchmarks.machine import facts
-from benchmarks.peer import Peer
-from benchmarks.plan import SERVERS, Plan
+from benchmarks.loads.plan import SERVERS, Plan
+from benchmarks.measurement.machine import facts
+from benchmarks.measurement.results import Results
+from benchmarks.measurement.runner import Runner
+from benchmarks.peers.in_process import OneAtATime, RequestBatches, Stages
+from benchmarks.peers.peer import Peer
 from benchmarks.random_sd15 import make
-from benchmarks.report import report
-from benchmarks.results import Results
-from benchmarks.run import Runner
+from benchmarks.reports.report import report
 from ray_stages.settings import Settings
 
 PEERS: dict[str, type[Peer]] = {peer.key: peer for peer in (OneAtATime, RequestBatches, Stages)}

@@ -24,9 +24,9 @@ import numpy as np
 import ray
 from ray import serve
 
-from benchmarks.report import publish
-from benchmarks.samples import percentile
-from benchmarks.tables import table
+from benchmarks.loads.samples import percentile
+from benchmarks.reports.report import publish
+from benchmarks.reports.tables import table
 
 # Latents of SD 1.5 at 512²: of 1, 16 and 256 pictures.
 SIZES = {"64 KB": (1, 4, 64, 64), "1 MB": (16, 4, 64, 64), "16 MB": (256, 4, 64, 64)}

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.png import from_png
-from ray_stages import latents_dump
-from ray_stages.contact_sheet import contact_sheet
+from ray_stages.serving import latents_dump
+from ray_stages.stages.contact_sheet import contact_sheet
 from relay_client import Client
 
 DOCS = Path("docs")

@@ -13,13 +13,13 @@ from typing import Any
 
 import torch
 
-from benchmarks.machine import model_facts
-from benchmarks.report import publish
-from benchmarks.samples import percentile
-from benchmarks.tables import table
-from ray_stages import schedulers
-from ray_stages.checkpoint import Checkpoint
-from ray_stages.denoiser import Denoiser
+from benchmarks.loads.samples import percentile
+from benchmarks.measurement.machine import model_facts
+from benchmarks.reports.report import publish
+from benchmarks.reports.tables import table
+from ray_stages.denoising.denoiser import Denoiser
+from ray_stages.families.checkpoint import Checkpoint
+from ray_stages.requests import schedulers
 from ray_stages.settings import Settings
 
 SCHEDULERS = ("ddim", "euler", "euler_ancestral", "dpmpp_2m", "pndm", "lcm")

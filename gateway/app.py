@@ -14,17 +14,17 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
-from gateway import images_api, imagine_api, jobs_api, service_api
-from gateway.access import Access
-from gateway.body_limit import BodyLimit
-from gateway.docs import add_docs
-from gateway.door import Door
+from gateway.api import images, imagine, jobs, service
+from gateway.api.docs import add_docs
+from gateway.dependencies import open_house
 from gateway.errors import DOCUMENTED, answer_failure
-from gateway.hang_up import HangUp
-from gateway.house import open_house
-from gateway.idempotency import Idempotency
 from gateway.metrics import Metrics
-from gateway.security_headers import SecurityHeaders
+from gateway.middleware.access_log import Access
+from gateway.middleware.authentication import Door
+from gateway.middleware.body_limit import BodyLimit
+from gateway.middleware.disconnect import HangUp
+from gateway.middleware.idempotency import Idempotency
+from gateway.middleware.security_headers import SecurityHeaders
 from gateway.settings import GatewaySettings
 
 PAGE = Path(__file__).parent / "page"
@@ -52,7 +52,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         redirect_slashes=False,
     )
     add_docs(app)
-    for api in (imagine_api, images_api, jobs_api, service_api):
+    for api in (imagine, images, jobs, service):
         app.include_router(api.router, responses=DOCUMENTED)
     if (PAGE / "index.html").exists():
         app.mount("/", StaticFiles(directory=PAGE, html=True), name="page")

@@ -9,8 +9,8 @@ import uvicorn
 from fastapi import FastAPI
 
 from gateway.app import create_app
+from gateway.middleware.slow_requests import PunctualProtocol
 from gateway.settings import GatewaySettings
-from gateway.slow_heads import PunctualProtocol
 
 BACKLOG = 1024
 KEEP_ALIVE_SECONDS = 30

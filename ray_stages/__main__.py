@@ -1,3 +1,3 @@
-from ray_stages.launcher import main
+from ray_stages.launcher.command import main
 
 main()

@@ -1,4 +1,4 @@
-"""What can go wrong with a request, and which Triton code says so.
+"""What can go wrong: with a request, and which Triton code says so; and with a stack.
 
 RelayError
 ├── InvalidRequest      INVALID_ARG   the client asked for something outside the limits
@@ -8,6 +8,8 @@ RelayError
 ├── StageUnavailable    UNAVAILABLE   every attempt met a dead replica
 ├── RequestCancelled    CANCELLED     the client no longer wants the answer
 └── StageFailed         INTERNAL      a bug: the log has the traceback under the request's id
+
+StackFailed             for the operator: no client sees it
 """
 
 from __future__ import annotations
@@ -73,3 +75,7 @@ class RequestCancelled(RelayError):
 class StageFailed(RelayError):
     code = "INTERNAL"
     kind = "internal"
+
+
+class StackFailed(Exception):
+    """A part did not start, or keeps dying; the message says which and where its log is."""

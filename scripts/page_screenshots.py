@@ -13,8 +13,8 @@ import torch
 from diffusers import StableDiffusionPipeline
 from PIL import Image
 
-from tests.browser import PHONE, Visit, chromium
-from tests.stub_gateway import StubGateway, png
+from tests.support.browser import PHONE, Visit, chromium
+from tests.support.stub_gateway import StubGateway, png
 
 ROOT = Path(__file__).parent.parent
 IMAGES = ROOT / "docs" / "images"

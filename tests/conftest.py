@@ -10,14 +10,14 @@ import pytest
 import tenacity
 import torch
 
-from ray_stages.checkpoint import Checkpoint
+from ray_stages.families.checkpoint import Checkpoint
 from ray_stages.settings import Settings
 from relay_client import Client
-from tests import checkpoints
-from tests.browser import Visit, chromium
-from tests.fake_server import FakeTriton
-from tests.gateways import Front, opened
-from tests.stub_gateway import StubGateway
+from tests.support import checkpoints
+from tests.support.browser import Visit, chromium
+from tests.support.fake_triton_server import FakeTriton
+from tests.support.gateways import Front, opened
+from tests.support.stub_gateway import StubGateway
 
 torch.set_num_threads(2)
 

@@ -22,7 +22,7 @@ from diffusers.models.resnet import ResnetBlock2D
 from PIL import Image
 from tqdm import tqdm
 
-from ray_stages.contact_sheet import contact_sheet
+from ray_stages.stages.contact_sheet import contact_sheet
 from training.common import (
     WORK_DIRECTORY,
     Average,

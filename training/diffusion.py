@@ -22,7 +22,7 @@ from diffusers.models.attention_processor import AttnProcessor
 from tqdm import tqdm
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from ray_stages.contact_sheet import contact_sheet
+from ray_stages.stages.contact_sheet import contact_sheet
 from training.common import (
     CHECKPOINT,
     WORK_DIRECTORY,

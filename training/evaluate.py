@@ -18,7 +18,7 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image
 from tqdm import tqdm
 
-from ray_stages.contact_sheet import contact_sheet
+from ray_stages.stages.contact_sheet import contact_sheet
 from training.common import CHECKPOINT, choose_device
 from training.judge import Verdict, judge, look
 from training.world import IMAGE_SIZE, Scene, caption, sample_scene

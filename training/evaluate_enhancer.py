@@ -8,8 +8,8 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
-from batch.enhancer import Enhancer
-from batch.pipeline import Enhance
+from batch.configuration.pipeline import Enhance
+from batch.operators.enhancer import Enhancer
 from training.enhancer import ENHANCER
 from training.short_prompts import SEASONS, Example, background_of, examples, is_caption, keeps
 

@@ -9,16 +9,17 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks import random_sd15, results
-from benchmarks.machine import surroundings
+from benchmarks import random_sd15
+from benchmarks.measurement import results
+from benchmarks.measurement.machine import surroundings
 from benchmarks.png import from_png
-from benchmarks.report import QUICK as QUICK_NAME
-from benchmarks.report import publish
+from benchmarks.reports.report import QUICK as QUICK_NAME
+from benchmarks.reports.report import publish
 from benchmarks.runtimes import markdown, pictures, sharing, stages
 from benchmarks.runtimes.pictures import Drawn
 from benchmarks.runtimes.plan import QUICK, REFERENCE, Bench, Plan
-from ray_stages.contact_sheet import contact_sheet
 from ray_stages.settings import ROOT, Settings
+from ray_stages.stages.contact_sheet import contact_sheet
 from training.evaluate import sample_prompts
 
 DOCUMENT = ROOT / "docs" / "runtimes.md"

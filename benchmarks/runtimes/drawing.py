@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.measurement.runner import difference
 from benchmarks.png import from_png
-from benchmarks.run import difference
-from ray_stages.checkpoint import Checkpoint
-from ray_stages.denoiser import Denoiser
-from ray_stages.image_codec import ImageDecoder
-from ray_stages.request import DecodeRequest, DenoiseRequest, Guidance, TextRequest
+from ray_stages.denoising.denoiser import Denoiser
+from ray_stages.families.checkpoint import Checkpoint
+from ray_stages.requests.stage_requests import DecodeRequest, DenoiseRequest, Guidance, TextRequest
 from ray_stages.runtimes.network import Opener
-from ray_stages.text_encoder import TextEncoder
+from ray_stages.stages.image_decoder import ImageDecoder
+from ray_stages.stages.text_encoder import TextEncoder
 from training.evaluate import judged
 from training.world import Scene
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from benchmarks.reports.tables import table
 from benchmarks.runtimes.drawing import VISIBLE
 from benchmarks.runtimes.pictures import Drawn
 from benchmarks.runtimes.plan import Plan
 from benchmarks.runtimes.sharing import MOST_ROWS, ROWS, Padding, Rate, added_share, random_sizes
 from benchmarks.runtimes.stages import Measured
-from benchmarks.tables import table
 
 GOAL_FLOAT32 = 2  # of 255, at most
 GOAL_SHARE = 0.01  # of pixels in less than float32, at most

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks.loads.samples import percentile
 from benchmarks.runtimes import work
 from benchmarks.runtimes.child import Child, reason
 from benchmarks.runtimes.plan import Bench, Candidate
-from benchmarks.samples import percentile
 
 
 @dataclass

@@ -12,15 +12,15 @@ import torch
 
 from benchmarks.runtimes.drawing import draw
 from benchmarks.runtimes.plan import Bench, Candidate
-from ray_stages import networks
-from ray_stages.calibration import Calibration
-from ray_stages.checkpoint import Checkpoint
+from ray_stages.families import networks
+from ray_stages.families.checkpoint import Checkpoint
 from ray_stages.runtimes import eager
 from ray_stages.runtimes.catalog import KINDS
 from ray_stages.runtimes.network import Network, Runtime, Tensors
 from ray_stages.runtimes.padding import padded
 from ray_stages.runtimes.parity import Parity
 from ray_stages.runtimes.place import Place
+from ray_stages.serving.calibration import Calibration
 
 FIRST_ROWS = 2
 

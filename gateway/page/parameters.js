@@ -16,7 +16,7 @@ import { textIn } from "./png.js";
  * @property {string} [model]
  */
 
-/** The names of the API, and the labels that stand in files: those of ray_stages/schedulers.py. */
+/** The names of the API, and the labels that stand in files: those of ray_stages/requests/schedulers.py. */
 export const SCHEDULERS = Object.freeze({
   ddim: "DDIM",
   ddpm: "DDPM",

@@ -10,8 +10,8 @@ import psutil
 import pytest
 from ray.cluster_utils import Cluster
 
-from tests.load import Draw, Pictures
-from tests.serving import STAR, Stack, start_stack
+from tests.support.load import Draw, Pictures
+from tests.support.stacks import STAR, Stack, start_stack
 
 Join = Callable[..., Stack]
 SEEDS = range(4)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from ray.cluster_utils import Cluster
 
 from tests.cluster.conftest import SEEDS, Join, add_node, drawn, processes, way_to
-from tests.load import Load
-from tests.waiting import wait_until
+from tests.support.load import Load
+from tests.support.waiting import wait_until
 
 CLIENTS = 12
 AFTERWARDS = 50  # pictures

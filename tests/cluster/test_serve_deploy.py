@@ -13,12 +13,12 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from ray_stages.generations import serving
-from ray_stages.links import Links
-from ray_stages.ports import bind_free
+from ray_stages.bridge.stage_handles import Links
+from ray_stages.launcher.ports import bind_free
+from ray_stages.serving.generations import serving
 from ray_stages.settings import STAGES
-from tests.serving import ROOT
-from tests.waiting import wait_until
+from tests.support.paths import ROOT
+from tests.support.waiting import wait_until
 
 CPUS = 8
 START_SECONDS = 300

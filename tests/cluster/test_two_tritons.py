@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.cluster.conftest import SEEDS, Join, drawn, processes, way_to
-from tests.load import Load
+from tests.support.load import Load
 
 
 def replicas() -> set[int]:

@@ -13,8 +13,8 @@ from ray.cluster_utils import Cluster
 from safetensors.torch import load_file, save_file
 
 from tests.cluster.conftest import SEEDS, Join, add_node, drawn, processes, way_to
-from tests.load import Load
-from tests.serving import ROOT
+from tests.support.load import Load
+from tests.support.paths import ROOT
 
 MINIATURE = ROOT / "models" / "miniature-sd"
 PARTS = ("text_encoder", "unet", "vae")

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from relay_client import Client
-from tests.compose.house import PROJECT, ComposeHouse, docker, has_engine, opened, say
-from tests.load import Load
-from tests.serving import ROOT, STAR, looks_like_the_star
-from tests.waiting import wait_until
+from tests.compose.containers import PROJECT, ComposeHouse, docker, has_engine, opened, say
+from tests.support.load import Load
+from tests.support.paths import ROOT
+from tests.support.stacks import STAR, looks_like_the_star
+from tests.support.waiting import wait_until
 
 pytestmark = [
     pytest.mark.skipif(not has_engine(), reason="no Docker engine answers here"),

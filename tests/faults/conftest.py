@@ -8,11 +8,11 @@ from collections.abc import Iterator
 import pytest
 
 from tests.cluster.conftest import cluster
-from tests.compose.house import ComposeHouse, has_engine, opened
+from tests.compose.containers import ComposeHouse, has_engine, opened
 from tests.faults import report
 from tests.faults.report import Row
 from tests.faults.scene import Scene
-from tests.serving import Stack, running_stack
+from tests.support.stacks import Stack, running_stack
 
 __all__ = ["cluster"]  # a fixture
 

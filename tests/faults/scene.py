@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tests.faults.report import Row
-from tests.load import Load, Pictures
-from tests.serving import STAR, Served, Stack, from_picture
-from tests.waiting import wait_until
+from tests.support.load import Load, Pictures
+from tests.support.stacks import STAR, Served, Stack, from_picture
+from tests.support.waiting import wait_until
 
 SEEDS = range(6)
 STEPS = 12

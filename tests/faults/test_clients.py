@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from tests.faults.scene import Scene
-from tests.serving import fetch
-from tests.waiting import wait_until
+from tests.support.stacks import fetch
+from tests.support.waiting import wait_until
 
 HEAD = b"POST /v1/images/generations HTTP/1.1\r\nHost: localhost\r\n"
 JSON = b"Content-Type: application/json\r\n"

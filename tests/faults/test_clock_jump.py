@@ -21,7 +21,7 @@ import pytest
 
 from tests.faults.report import Row
 from tests.faults.scene import Scene
-from tests.serving import running_stack
+from tests.support.stacks import running_stack
 
 HOUR = 3600
 SOURCE = Path(__file__).parent / "clock.c"

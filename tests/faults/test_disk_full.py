@@ -17,7 +17,7 @@ import pytest
 
 from tests.faults.report import Row
 from tests.faults.scene import Scene
-from tests.serving import STAR, running_stack
+from tests.support.stacks import STAR, running_stack
 
 MEGABYTES = 64
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.compose.house import PROJECT, ComposeHouse, docker
+from tests.compose.containers import PROJECT, ComposeHouse, docker
 from tests.faults.report import Row
 from tests.faults.scene import Scene
 

@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-from tests.compose.house import ComposeHouse
+from tests.compose.containers import ComposeHouse
 from tests.faults.report import Row
 from tests.faults.scene import Scene
 

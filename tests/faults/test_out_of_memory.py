@@ -13,7 +13,7 @@ import pytest
 from tritonclient.utils import InferenceServerException
 
 from tests.faults.scene import CLEAR, Scene
-from tests.serving import STAR
+from tests.support.stacks import STAR
 
 LARGE = 256
 AT_ONCE = 16

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.faults.scene import Scene
-from tests.serving import STAGES
+from tests.support.stacks import STAGES
 
 
 @pytest.mark.parametrize("stage", STAGES)

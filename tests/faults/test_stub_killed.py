@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from tests.faults.scene import Scene
-from tests.serving import ROOT
+from tests.support.paths import ROOT
 
 MODELS = sorted(path.parent.parent.name for path in ROOT.glob("model_repository/*/1/model.py"))
 

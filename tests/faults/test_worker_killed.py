@@ -13,7 +13,7 @@ from ray.cluster_utils import Cluster
 from tests.cluster.conftest import add_node, processes
 from tests.faults.report import Row
 from tests.faults.scene import Scene
-from tests.serving import running_stack
+from tests.support.stacks import running_stack
 
 
 def test_worker_killed(cluster: Cluster, rows: list[Row], tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ from typing import Any
 from tests.fuzz import flat
 from tests.fuzz.notes import read
 from tests.fuzz.processes import Watcher, replaced
-from tests.serving import ROOT, Stack, running_stack
+from tests.support.paths import ROOT
+from tests.support.stacks import Stack, running_stack
 
 LOOK_SECONDS = 5.0
 GATEWAYS_SHARE = 0.3

@@ -9,8 +9,8 @@ from functools import cache
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
-from ray_stages.image_file import PNG_SIGNATURE
-from tests.pictures import bomb, chunk, circle, encoded
+from ray_stages.requests.image_file import PNG_SIGNATURE
+from tests.support.pictures import bomb, chunk, circle, encoded
 
 SIDES = st.sampled_from([0, 1, 7, 63, 64, 65, 5000, 65_535, 2**31 - 1, 2**31, 2**32 - 1])
 DEPTHS = st.sampled_from([0, 1, 2, 3, 8, 16, 255])

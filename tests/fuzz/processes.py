@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.serving import Stack
+from tests.support.stacks import Stack
 
 MB = 1024**2
 SHM = Path("/dev/shm")
@@ -26,7 +26,7 @@ ROLES = {
     r"ray::Generations": "generations actor",
     r"gcs/gcs_server ": "Ray GCS",
     r"raylet/raylet ": "raylet",
-    r"-m ray_stages.ray_app": "Ray driver",
+    r"-m ray_stages.launcher.ray_process": "Ray driver",
     r"-m ray_stages serve": "launcher",
 }
 # In the file in which a raylet writes down its state, every ten seconds.
@@ -71,7 +71,7 @@ class Watcher:
 
     def _objects(self) -> dict[str, float]:
         """Of Ray's object store, as the raylet says."""
-        driver = self.stack.processes("-m ray_stages.ray_app")
+        driver = self.stack.processes("-m ray_stages.launcher.ray_process")
         if not driver:
             return {}
         file = Path(driver[0].cmdline()[-1]) / "ray/session_latest/logs/debug_state.txt"

@@ -23,8 +23,9 @@ from relay_client import Client
 from tests.fuzz import flat
 from tests.fuzz.__main__ import a_stack
 from tests.fuzz.processes import Watcher, replaced
-from tests.pictures import FAR_OFF, share_far_off
-from tests.serving import ROOT, Stack
+from tests.support.paths import ROOT
+from tests.support.pictures import FAR_OFF, share_far_off
+from tests.support.stacks import Stack
 
 SHARE = 0.8
 CLIENTS = 16  # at once, while it is measured what the stack can do

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 from tritonclient.utils import triton_to_np_dtype
 
-from ray_stages.schedulers import SCHEDULERS
+from ray_stages.requests.schedulers import SCHEDULERS
 from tests.fuzz import files
 from tests.fuzz.interface import Input, embed_dim
 

@@ -1,4 +1,4 @@
-from ray_stages.cancel_bridge import CancelBridge
+from ray_stages.bridge.cancel import CancelBridge
 
 
 class TritonPythonModel(CancelBridge):

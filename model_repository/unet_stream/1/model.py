@@ -1,4 +1,4 @@
-from ray_stages.stream_bridge import StreamBridge
+from ray_stages.bridge.stream import StreamBridge
 
 
 class TritonPythonModel(StreamBridge):

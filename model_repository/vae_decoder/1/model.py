@@ -1,4 +1,4 @@
-from ray_stages.bridge import Bridge
+from ray_stages.bridge.bridge import Bridge
 
 
 class TritonPythonModel(Bridge):

@@ -1,0 +1,226 @@
+"""Embeddings to latents: the UNet, called once for all pictures that are due a step.
+
+Each picture has its own seed, scheduler, number of steps and guidance; they share nothing but the
+UNet's forward pass, so a picture does not depend on its company.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from ray_stages.denoising import guidance, image_to_image
+from ray_stages.denoising.deep_cache import DeepCache, split
+from ray_stages.denoising.estimate import Mixture
+from ray_stages.errors import InvalidRequest
+from ray_stages.families import networks
+from ray_stages.families.checkpoint import Checkpoint
+from ray_stages.requests import schedulers
+from ray_stages.requests.fields import Array
+from ray_stages.requests.stage_requests import DenoiseRequest, Guidance
+from ray_stages.runtimes import eager
+from ray_stages.runtimes.network import Opener, Tensors
+
+
+@dataclass
+class Denoising:
+    """One picture in the making.
+
+    latents: [1, channels, h, w]; embeds: [rows, tokens, dim], the unconditional row first;
+    preview: the latest estimate of the final latents; dumped: latents after every so many steps;
+    deep: features of the UNet, see `deep_cache`.
+    """
+
+    latents: torch.Tensor
+    embeds: torch.Tensor
+    guidance: Guidance
+    scheduler: Any
+    timesteps: list[torch.Tensor]
+    step_options: dict[str, Any]
+    timestep_cond: torch.Tensor | None = None
+    preview_every: int = 0
+    dump_every: int = 0
+    step: int = 0
+    preview: torch.Tensor | None = None
+    dumped: list[Array] = field(default_factory=list)
+    deep: torch.Tensor | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.latents.shape[-2], self.latents.shape[-1]
+
+    @property
+    def steps(self) -> int:
+        """Calls of the UNet; some schedulers make more than they were asked for."""
+        return len(self.timesteps)
+
+    @property
+    def rows(self) -> int:
+        """Of the next step: guidance, where it works, needs the unconditional row too."""
+        guided = len(self.embeds) == 2 and self.guidance.guides(self.step, self.steps)
+        return 2 if guided else 1
+
+    @property
+    def done(self) -> bool:
+        return self.step >= self.steps
+
+
+class Denoiser:
+    """Opens its UNet with `open_network`; keeps nothing of the module itself.
+
+    deep_every: every so many steps of a picture compute the whole UNet, see `deep_cache`.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        open_network: Opener = eager.as_loaded,
+        deep_every: int = 1,
+    ) -> None:
+        unet, card = checkpoint.unet(), checkpoint.card
+        self.config, self.time_proj = unet.config, unet.time_proj
+        self.cache = DeepCache(unet, card, open_network, deep_every) if deep_every > 1 else None
+        self.runtime = self.cache.whole if self.cache else open_network(networks.unet(unet, card))
+        self.scheduler_config = checkpoint.scheduler_config
+        self.factor = checkpoint.card.vae_scale_factor
+        self.scaling_factor = checkpoint.card.scaling_factor
+        self.device, self.dtype = checkpoint.device, checkpoint.dtype
+
+    @torch.inference_mode()
+    def start(self, request: DenoiseRequest, i: int) -> Denoising:
+        """Noise and scheduler for picture i of a request; the noise is the same on every device."""
+        generator = torch.Generator("cpu").manual_seed(request.seeds[i])
+        scheduler = self._scheduler(request)
+        latents, timesteps = self._begin(request, i, scheduler, generator)
+        takes = inspect.signature(scheduler.step).parameters
+        distilled = self.config.time_cond_proj_dim is not None
+        return Denoising(
+            latents=latents,
+            embeds=self._embeds(request, i, guided=request.guidance.scale > 1 and not distilled),
+            guidance=request.guidance,
+            scheduler=scheduler,
+            timesteps=list(timesteps),
+            step_options={"generator": generator} if "generator" in takes else {},
+            timestep_cond=self._guidance_embedding(request.guidance.scale) if distilled else None,
+            preview_every=request.preview_every,
+            dump_every=request.dump_latents_every,
+        )
+
+    @torch.inference_mode()
+    def compute(self, rows: int, height: int, width: int) -> None:
+        """Each UNet call once, on nothing, to measure; sizes in pixels."""
+        inputs = self._blank(rows, height, width)
+        _, *deep = self.runtime(*inputs)
+        if self.cache:
+            self.cache.shallow(*deep, *inputs)
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    @torch.inference_mode()
+    def prepare(self, rows: int, height: int, width: int) -> None:
+        """Makes such calls faster where the runtime can; see `Runtime.prepare`."""
+        inputs = self._blank(rows, height, width)
+        self.runtime.prepare(*inputs)
+        if self.cache:
+            _, *deep = self.runtime(*inputs)
+            self.cache.shallow.prepare(*deep, *inputs)
+
+    @torch.inference_mode()
+    def predict(self, batch: Sequence[Denoising]) -> list[torch.Tensor]:
+        """One UNet call for all rows of the batch; at most two where deep features are reused.
+
+        Returns for each picture its rows: [rows, channels, h, w].
+        """
+        if self.cache:
+            return self.cache.predict(batch, self._inputs)
+        (predictions,) = self.runtime(*self._inputs(batch))
+        return split(predictions, batch)
+
+    def _blank(self, rows: int, height: int, width: int) -> Tensors:
+        h, w = height // self.factor, width // self.factor
+        dims = [(self.config.in_channels, h, w), (networks.TOKENS, self.config.cross_attention_dim)]
+        if self.config.time_cond_proj_dim:
+            dims.append((self.config.time_cond_proj_dim,))
+        sample, *rest = (torch.zeros(rows, *d).to(self.device, self.dtype) for d in dims)
+        return sample, self.time_proj(torch.zeros(rows, device=self.device)), *rest
+
+    def _inputs(self, batch: Sequence[Denoising]) -> Tensors:
+        """The UNet's, for the next step of each picture."""
+        samples, times = [], []
+        for picture in batch:
+            t = picture.timesteps[picture.step]
+            sample = picture.scheduler.scale_model_input(picture.latents, t)
+            samples.append(sample.expand(picture.rows, -1, -1, -1))
+            times.append(t.float().expand(picture.rows))
+        conditions = [p.timestep_cond for p in batch if p.timestep_cond is not None]
+        return (
+            torch.cat(samples),
+            self.time_proj(torch.cat(times).to(self.device)),
+            torch.cat([p.embeds[-p.rows :] for p in batch]),
+            *([torch.cat(conditions)] if conditions else []),
+        )
+
+    @torch.inference_mode()
+    def advance(self, picture: Denoising, prediction: torch.Tensor) -> None:
+        """Guidance, then one step of the picture's own scheduler."""
+        t = picture.timesteps[picture.step]
+        mixture = Mixture(picture.scheduler, picture.latents, t)
+        if len(prediction) == 2:
+            prediction = guidance.combine(prediction, picture.guidance, mixture)
+        if _is_due(picture.preview_every, picture.step + 1):
+            picture.preview = mixture.original(prediction)
+        picture.latents = picture.scheduler.step(
+            prediction, t, picture.latents, return_dict=False, **picture.step_options
+        )[0]
+        picture.step += 1
+        if _is_due(picture.dump_every, picture.step):
+            picture.dumped.append(picture.latents[0].float().cpu().numpy())
+
+    def _begin(
+        self, request: DenoiseRequest, i: int, scheduler: Any, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Latents [1, channels, h, w], and the timesteps: all, or what an init image leaves."""
+        if request.init is None:
+            channels = self.config.in_channels
+            shape = (1, channels, request.height // self.factor, request.width // self.factor)
+            noise = torch.randn(shape, generator=generator).to(self.device, self.dtype)
+            return noise * scheduler.init_noise_sigma, scheduler.timesteps
+        moments, strength = request.init.moments, request.init.strength
+        own = torch.from_numpy(moments[[i if len(moments) > 1 else 0]])
+        latents, timesteps = image_to_image.begin(
+            scheduler, request.steps, own, strength, generator, self.scaling_factor
+        )
+        return latents.to(self.device, self.dtype), timesteps
+
+    def _scheduler(self, request: DenoiseRequest) -> Any:
+        scheduler = schedulers.create(request.scheduler, self.scheduler_config)
+        try:
+            scheduler.set_timesteps(request.steps)
+        except (ValueError, IndexError) as error:  # LCM, for one, knows at most 50 steps
+            limit = f"a number that scheduler {request.scheduler} takes ({error})"
+            raise InvalidRequest("steps", request.steps, limit) from error
+        return scheduler
+
+    def _embeds(self, request: DenoiseRequest, i: int, *, guided: bool) -> torch.Tensor:
+        rows = [torch.from_numpy(request.prompt_embeds[i].copy())]
+        negative = request.negative_prompt_embeds
+        if guided and negative is not None:
+            rows.insert(0, torch.from_numpy(negative[i if len(negative) > 1 else 0].copy()))
+        return torch.stack(rows).to(self.device, self.dtype)
+
+    def _guidance_embedding(self, guidance_scale: float) -> torch.Tensor:
+        """Distilled UNets (LCM) take guidance as an input instead of a second row."""
+        from diffusers import LatentConsistencyModelPipeline as Pipeline
+
+        dim = self.config.time_cond_proj_dim
+        scale = torch.tensor([guidance_scale - 1.0])
+        embedding: Any = Pipeline.get_guidance_scale_embedding(None, scale, embedding_dim=dim)
+        return torch.as_tensor(embedding, device=self.device, dtype=self.dtype)
+
+
+def _is_due(every: int, step: int) -> bool:
+    return every > 0 and step % every == 0

@@ -1,0 +1,165 @@
+"""Loads the parts of a Stable Diffusion checkpoint with diffusers' own `from_pretrained`.
+
+Safetensors only, no remote code: a checkpoint is data.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import logging
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ray_stages.requests import schedulers
+from ray_stages.requests.model_card import ModelCard
+from ray_stages.runtimes.place import DTYPES
+from ray_stages.settings import Settings
+
+
+class Checkpoint:
+    """A local directory or a Hugging Face id; each part is loaded when it is asked for."""
+
+    def __init__(self, settings: Settings) -> None:
+        logging.getLogger("diffusers").setLevel(logging.ERROR)
+        self.settings = settings
+        self.device = _device(settings.device)
+        self.dtype = _dtype(settings.precision, self.device)
+        self.parameters = 0
+
+    @property
+    def name(self) -> str:
+        return Path(self.settings.model).name
+
+    def facts(self) -> dict[str, object]:
+        """What was loaded, for the log."""
+        return {
+            "model": self.name,
+            "device": self.device,
+            "parameters": self.parameters,
+        }
+
+    def tokenizer(self) -> Any:
+        from transformers import CLIPTokenizer
+
+        return CLIPTokenizer.from_pretrained(self.settings.model, subfolder="tokenizer")
+
+    def text_encoder(self) -> Any:
+        from transformers import CLIPTextModel
+
+        return self._load(CLIPTextModel, "text_encoder")
+
+    def unet(self) -> Any:
+        from diffusers import UNet2DConditionModel
+
+        return self._load(UNet2DConditionModel, "unet")
+
+    def vae(self) -> Any:
+        from diffusers import AutoencoderKL
+
+        return self._load(AutoencoderKL, "vae")
+
+    @cached_property
+    def scheduler_config(self) -> dict[str, Any]:
+        return self._config("scheduler", "scheduler_config.json")
+
+    @cached_property
+    def card(self) -> ModelCard:
+        """Sizes from the configs; steps and guidance from settings, the checkpoint, or its kind."""
+        unet = self._config("unet", "config.json")
+        vae = self._config("vae", "config.json")
+        factor = 2 ** (len(vae["block_out_channels"]) - 1)
+        height, width = _pair(unet["sample_size"])
+        steps, guidance = self._defaults()
+        return ModelCard(
+            name=self.name,
+            height=height * factor,
+            width=width * factor,
+            max_size=self.settings.max_size or 2 * max(height, width) * factor,
+            vae_scale_factor=factor,
+            latent_channels=unet["in_channels"],
+            embed_dim=unet["cross_attention_dim"],
+            steps=steps,
+            guidance_scale=guidance,
+            scheduler=schedulers.name_of(self.scheduler_config["_class_name"]),
+            scaling_factor=vae.get("scaling_factor", ModelCard.scaling_factor),
+        )
+
+    def _defaults(self) -> tuple[int, float]:
+        """Steps and guidance, from settings, `generation_config.json` or the kind of checkpoint."""
+        own = self._optional_config("generation_config.json")
+        steps, guidance = _defaults_of_kind(self.scheduler_config)
+        steps = self.settings.default_steps or own.get("num_inference_steps", steps)
+        if self.settings.default_guidance_scale >= 0:
+            guidance = self.settings.default_guidance_scale
+        else:
+            guidance = own.get("guidance_scale", guidance)
+        return int(steps), float(guidance)
+
+    def _load(self, part: Any, subfolder: str) -> Any:
+        model = part.from_pretrained(
+            self.settings.model,
+            subfolder=subfolder,
+            use_safetensors=True,
+            variant=self.settings.model_variant or None,
+        )
+        self.parameters += sum(parameter.numel() for parameter in model.parameters())
+        return model.to(self.device, self.dtype).eval().requires_grad_(False)
+
+    def _config(self, subfolder: str, filename: str) -> dict[str, Any]:
+        root = Path(self.settings.model)
+        if root.is_dir():
+            path = root / subfolder / filename
+        else:
+            from huggingface_hub import hf_hub_download
+
+            path = Path(hf_hub_download(self.settings.model, f"{subfolder}/{filename}".lstrip("/")))
+        config: dict[str, Any] = json.loads(path.read_text())
+        return config
+
+    def _optional_config(self, filename: str) -> dict[str, Any]:
+        from huggingface_hub.errors import EntryNotFoundError
+
+        try:
+            return self._config("", filename)
+        except (FileNotFoundError, EntryNotFoundError):
+            return {}
+
+
+def _defaults_of_kind(config: dict[str, Any]) -> tuple[int, float]:
+    """What checkpoints that do not say it were made for.
+
+    Consistency models (LCM) and adversarially distilled ones (SD-Turbo: an Euler scheduler with
+    trailing timesteps that predicts noise) need few steps and no guidance; all others get the
+    defaults of diffusers' own pipeline.
+    """
+    if config["_class_name"] in ("LCMScheduler", "TCDScheduler"):
+        return 4, 1.0
+    euler = config["_class_name"].startswith("Euler")
+    trailing = config.get("timestep_spacing") == "trailing"
+    if euler and trailing and config.get("prediction_type") == "epsilon":
+        return 1, 0.0
+    from diffusers import StableDiffusionPipeline
+
+    pipeline = inspect.signature(StableDiffusionPipeline.__call__).parameters
+    return pipeline["num_inference_steps"].default, pipeline["guidance_scale"].default
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def _dtype(precision: str, device: torch.device) -> torch.dtype:
+    """Of what passes between the networks, too; a runtime may compute in another within itself."""
+    if device.type == "cpu":
+        return torch.float32
+    return DTYPES.get(precision, torch.float16)
+
+
+def _pair(size: int | list[int]) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else (size[0], size[1])

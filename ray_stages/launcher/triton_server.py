@@ -1,0 +1,226 @@
+"""Finds a tritonserver, the container's own or the wheel's, and runs it as a child process."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import secrets
+import subprocess
+import sys
+import sysconfig
+import time
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+import psutil
+
+from ray_stages.launcher import tls
+from ray_stages.launcher.child_process import start_child, stop_child
+from ray_stages.launcher.ports import Ports
+from ray_stages.settings import ROOT, Settings
+
+# It has been drained before, or has a dead stub and cannot drain.
+EXIT_SECONDS = 5
+IN_FLIGHT = "latent_relay_in_flight{"
+# Between two stages a request is in flight in neither, for a moment.
+IDLE_LOOKS = 3
+STUB = "triton_python_backend_stub"
+MODELS = ROOT / "model_repository"
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """Where a tritonserver lies, its backends, and the libraries it needs on the loader's path."""
+
+    binary: Path
+    backends: Path
+    libraries: list[Path]
+
+
+def find(cache_dir: Path) -> Distribution:
+    """Prefers the NVIDIA container's server: it is newer, and knows GPUs."""
+    container = Path("/opt/tritonserver")
+    if (container / "bin" / "tritonserver").exists():
+        return Distribution(
+            container / "bin" / "tritonserver", container / "backends", [container / "lib"]
+        )
+    spec = importlib.util.find_spec("pytriton")
+    if spec is None or spec.origin is None:
+        raise FileNotFoundError(
+            "no tritonserver: neither /opt/tritonserver nor the wheel nvidia-pytriton"
+        )
+    package = Path(spec.origin).parent
+    return Distribution(
+        binary=package / "tritonserver" / "bin" / "tritonserver",
+        backends=_backends_of_wheel(package / "tritonserver", cache_dir),
+        # The stub must load the libpython of the interpreter that Ray runs on, or Ray refuses it.
+        libraries=[_libpython_folder(), package.parent / "nvidia_pytriton.libs"],
+    )
+
+
+def _libpython_folder() -> Path:
+    """Debian keeps it one folder deeper than its Python says."""
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    folder = Path(sysconfig.get_config_var("LIBDIR"))
+    deeper = folder / str(sysconfig.get_config_var("MULTIARCH"))
+    return deeper if (deeper / f"libpython{version}.so.1.0").exists() else folder
+
+
+def _backends_of_wheel(package: Path, cache_dir: Path) -> Path:
+    """A directory as tritonserver wants it: backend, helper module and this Python's stub."""
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    backends = cache_dir / f"triton-backends-{version}"
+    folder = backends / "python"
+    folder.mkdir(parents=True, exist_ok=True)
+    for source in (
+        package / "backends" / "python" / "libtriton_python.so",
+        package / "backends" / "python" / "triton_python_backend_utils.py",
+        package / "python_backend_stubs" / version / STUB,
+    ):
+        _link(source, folder / source.name)
+    return backends
+
+
+def _link(source: Path, target: Path) -> None:
+    if target.is_symlink() and target.readlink() == source:
+        return
+    temporary = target.with_name(f"{target.name}.{os.getpid()}")
+    temporary.symlink_to(source)
+    temporary.replace(target)
+
+
+@dataclass
+class TritonServer:
+    """One running tritonserver and the Python-backend processes (stubs) below it."""
+
+    settings: Settings
+    ports: Ports
+    drain_file: Path
+    log: IO[bytes]
+    process: subprocess.Popen[bytes] | None = None
+    # Tells this server and its shared memory from others on the machine.
+    name: str = field(default_factory=lambda: f"latent_relay_{secrets.token_hex(4)}")
+
+    @property
+    def expected_stubs(self) -> int:
+        return len(list(MODELS.glob("*/1/model.py")))
+
+    def start(self, environment: dict[str, str]) -> None:
+        server = find(Path(self.settings.cache_dir))
+        libraries = [str(path) for path in server.libraries]
+        inherited = environment.get("LD_LIBRARY_PATH")
+        environment = {
+            **environment,
+            "DRAIN_FILE": str(self.drain_file),
+            # Ray's, which nobody reads from a stub, and which grow by some 50 MB an hour.
+            "RAY_enable_metrics_collection": "false",
+            "LD_LIBRARY_PATH": os.pathsep.join([*libraries, *([inherited] if inherited else [])]),
+            # The stub's interpreter finds its packages by the python that is first on the path.
+            "PATH": os.pathsep.join(
+                [str(Path(sys.executable).parent), environment.get("PATH", "")]
+            ),
+        }
+        self.drain_file.unlink(missing_ok=True)
+        command = [str(server.binary), *self._options(server)]
+        self.process = start_child(command, env=environment, stdout=self.log, stderr=self.log)
+
+    def _options(self, server: Distribution) -> list[str]:
+        settings, ports = self.settings, self.ports
+        # Behind a key that nobody is told, so that no client shares memory or changes models.
+        guarded = f"shared-memory,model-repository,trace,logging:closed={secrets.token_hex(16)}"
+        return [
+            f"--id={self.name}",
+            f"--model-repository={MODELS}",
+            f"--backend-directory={server.backends}",
+            "--disable-auto-complete-config",
+            f"--http-address={settings.bind}",
+            f"--grpc-address={settings.bind}",
+            f"--metrics-address={settings.bind}",
+            f"--http-port={ports.http}",
+            f"--grpc-port={ports.grpc}",
+            f"--metrics-port={ports.metrics}",
+            "--reuse-http-port=false",
+            "--allow-gpu-metrics=false",
+            f"--http-restricted-api={guarded}",
+            f"--grpc-restricted-protocol={guarded}",
+            *tls.server_options(settings),
+            # What is underway ends on the old connection. For the new one clients look the name
+            # up again, and find the servers that have come since.
+            f"--grpc-max-connection-age={1000 * settings.grpc_connection_seconds}",
+            f"--exit-timeout-secs={EXIT_SECONDS}",
+            f"--backend-config=python,shm-region-prefix-name={self.name}",
+            f"--backend-config=python,stub-timeout-seconds={settings.start_seconds}",
+        ]
+
+    def stubs(self) -> list[psutil.Process]:
+        """The living Python-backend processes, also those of a tritonserver that is gone."""
+        return [process for process in psutil.process_iter() if self._is_living_stub(process)]
+
+    def _is_living_stub(self, process: psutil.Process) -> bool:
+        try:
+            is_stub = process.name().startswith(STUB[:15])
+            return is_stub and any(self.name in word for word in process.cmdline())
+        except psutil.Error:
+            return False
+
+    def ended(self) -> str | None:
+        over = self.process is None or self.process.poll() is not None
+        return "tritonserver has ended" if over else None
+
+    def fault(self) -> str | None:
+        """What is broken, if anything: Triton never restarts a dead stub, and stays 'ready'."""
+        if fault := self.ended():
+            return fault
+        missing = self.expected_stubs - len(self.stubs())
+        return (
+            f"{missing} of {self.expected_stubs} Triton stubs have ended" if missing > 0 else None
+        )
+
+    def ready(self) -> bool:
+        """Whether this server answers, and not another one that has its port."""
+        base = f"http://{self.settings.host}:{self.ports.http}/v2"
+        try:
+            with urllib.request.urlopen(f"{base}/health/ready", timeout=2) as answer:
+                healthy = answer.status == 200
+            with urllib.request.urlopen(base, timeout=2) as answer:
+                return healthy and bool(json.loads(answer.read())["name"] == self.name)
+        except (OSError, ValueError):
+            return False
+
+    def drain(self) -> None:
+        """Refuses new work; returns when the old is answered, or DRAIN_SECONDS are over.
+
+        SIGTERM alone would not do: Triton then stops all models at once, and a request in its
+        first stage is refused by the next.
+        """
+        self.drain_file.touch()
+        end = time.monotonic() + self.settings.drain_seconds
+        idle = 0
+        while idle < IDLE_LOOKS and time.monotonic() < end:
+            idle = 0 if self._in_flight() else idle + 1
+            time.sleep(0.1)
+
+    def stop(self, grace: float) -> None:
+        if self.process is None:
+            return
+        stubs = self.stubs()
+        stop_child(self.process, grace)
+        for stub in psutil.wait_procs(stubs, timeout=2)[1]:
+            with contextlib.suppress(psutil.NoSuchProcess):  # it ended meanwhile
+                stub.kill()
+        for segment in Path("/dev/shm").glob(f"{self.name}*"):
+            segment.unlink(missing_ok=True)
+        self.process = None
+
+    def _in_flight(self) -> float:
+        url = f"http://{self.settings.host}:{self.ports.metrics}/metrics"
+        try:
+            with urllib.request.urlopen(url, timeout=5) as response:
+                lines = response.read().decode().splitlines()
+        except OSError:
+            return 0  # it is gone, and nothing in it
+        return sum(float(line.split()[-1]) for line in lines if line.startswith(IN_FLIGHT))

@@ -1,0 +1,89 @@
+"""What the networks of a checkpoint are given while it draws: quantization needs to know."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ray_stages.denoising.denoiser import Denoiser
+from ray_stages.families.checkpoint import Checkpoint
+from ray_stages.requests.fields import Array
+from ray_stages.requests.stage_requests import DecodeRequest, DenoiseRequest, Guidance, TextRequest
+from ray_stages.runtimes import eager
+from ray_stages.runtimes.network import Network, Runtime, Tensors
+from ray_stages.stages.image_decoder import ImageDecoder
+from ray_stages.stages.image_encoder import ImageEncoder
+from ray_stages.stages.text_encoder import TextEncoder
+
+PROMPTS = (  # of the miniature's world, and of everybody's
+    "a large yellow star on a black background",
+    "a small red circle at the top on a white background",
+    "a blue square and a green triangle on a gray background",
+    "a purple ring at the left on a yellow background",
+    "a photo of an astronaut riding a horse on the moon",
+    "an oil painting of a fishing village at sunset",
+    "portrait of an old woman with a red scarf, studio light",
+    "an isometric drawing of a small blue house, white background",
+)
+STEPS = 10
+
+
+class Calibration:
+    """Draws PROMPTS, one after the other, and keeps what each network is given."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.checkpoint = checkpoint
+        self.inputs: dict[str, list[Tensors]] = {}
+
+    def inputs_of(self, network: str) -> list[Tensors]:
+        """No further than to the stage of `network`, since large checkpoints take minutes."""
+        if network == "text_encoder":
+            self._encode()
+        elif network in ("unet", "unet_shallow"):
+            self._denoise()
+        elif network == "vae_decoder":
+            self._decode()
+        else:
+            ImageEncoder(self.checkpoint, self._recording).encode(self._decode())
+        return self.inputs[network]
+
+    def _encode(self) -> list[dict[str, Array]]:
+        encoder = TextEncoder(self.checkpoint, self._recording)
+        return [encoder.encode([TextRequest([prompt], "")])[0] for prompt in PROMPTS]
+
+    def _denoise(self) -> list[Array]:
+        """The latents of each prompt: float32 [1, channels, h, w]."""
+        card = self.checkpoint.card
+        guidance = Guidance(card.guidance_scale)
+        deep_every = self.checkpoint.settings.unet_deep_every
+        denoiser = Denoiser(self.checkpoint, self._recording, deep_every)
+        latents = []
+        for seed, embeds in enumerate(self._encode()):
+            rows = embeds["prompt_embeds"], embeds["negative_prompt_embeds"]
+            request = DenoiseRequest(
+                *rows, [seed], STEPS, guidance, card.height, card.width, card.scheduler
+            )
+            picture = denoiser.start(request, 0)
+            while not picture.done:
+                denoiser.advance(picture, denoiser.predict([picture])[0])
+            latents.append(picture.latents.float().cpu().numpy())
+        return latents
+
+    def _decode(self) -> list[Array]:
+        """The pictures of each prompt: uint8 [1, height, width, 3]."""
+        decoder = ImageDecoder(self.checkpoint, self._recording)
+        files = [decoder.decode([DecodeRequest(one, [{}])])[0][0] for one in self._denoise()]
+        return [np.asarray(Image.open(io.BytesIO(file)))[None] for file in files]
+
+    def _recording(self, network: Network) -> Runtime:
+        runtime = eager.as_loaded(network)
+        seen = self.inputs.setdefault(network.name, [])
+
+        def compute(*inputs: torch.Tensor) -> Tensors:
+            seen.append(inputs)
+            return runtime(*inputs)
+
+        return Runtime(runtime.name, runtime.precision, compute)

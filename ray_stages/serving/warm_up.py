@@ -1,0 +1,37 @@
+"""What a denoiser is put through before it counts as ready: in the thread in which it will work."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from ray_stages.denoising import row_limit as limits
+from ray_stages.denoising.denoiser import Denoiser
+from ray_stages.families import networks
+from ray_stages.requests.model_card import ModelCard
+from ray_stages.requests.stage_requests import DenoiseRequest, Guidance
+
+PREPARE_SECONDS = 5.0
+
+
+def first_step(denoiser: Denoiser, card: ModelCard) -> None:
+    embeds = np.zeros((1, networks.TOKENS, card.embed_dim), np.float32)
+    size = (card.height, card.width)
+    request = DenoiseRequest(embeds, embeds, [0], card.steps, Guidance(2), *size, card.scheduler)
+    picture = denoiser.start(request, 0)
+    denoiser.advance(picture, denoiser.predict([picture])[0])
+
+
+def row_limit(denoiser: Denoiser, card: ModelCard) -> int:
+    """Measured at the model's own size."""
+    return limits.measure(lambda count: denoiser.compute(count, card.height, card.width))
+
+
+def prepare(denoiser: Denoiser, card: ModelCard, max_rows: int) -> None:
+    """All batches of the usual size, those of guided pictures alone first."""
+    end = time.monotonic() + PREPARE_SECONDS
+    for count in (*range(2, max_rows + 1, 2), *range(1, max_rows + 1, 2)):
+        if time.monotonic() > end:
+            break
+        denoiser.prepare(count, card.height, card.width)

@@ -1,0 +1,126 @@
+"""Files of every kind to rows; a bad file is named, a bad row is left to itself."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from batch.inputs.tables import Files, is_missing
+from batch.locations import find, locate
+from ray_stages.errors import InvalidRequest
+
+ROWS = [{"id": "a", "prompt": "a star"}, {"id": "b", "prompt": "a ring, blue"}]
+
+
+def write(folder: Path, kind: str) -> Path:
+    path = folder / f"prompts.{kind}"
+    if kind == "parquet":
+        pq.write_table(pa.Table.from_pylist(ROWS), path)
+    elif kind == "jsonl":
+        path.write_text("\n".join(map(json.dumps, ROWS)))
+    elif kind == "csv.gz":
+        path.write_bytes(gzip.compress(b'id,prompt\na,a star\nb,"a ring, blue"\n'))
+    else:
+        path.write_text('\ufeffid,prompt\r\na,a star\r\nb,"a ring, blue"\r\n', newline="")
+    return path
+
+
+def files(*places: object, kind: str = "auto", rename: dict[str, str] | None = None) -> Files:
+    return Files.of("input", tuple(map(str, places)), kind, rename or {})
+
+
+@pytest.mark.parametrize("kind", ["csv", "csv.gz", "jsonl", "parquet"])
+def test_each_kind_gives_the_same_rows(tmp_path: Path, kind: str) -> None:
+    found = list(files(write(tmp_path, kind)).rows())
+    assert found == [("prompts-0000001", ROWS[0]), ("prompts-0000002", ROWS[1])]
+
+
+def test_lines_of_a_text_are_rows(tmp_path: Path) -> None:
+    (tmp_path / "p.txt").write_text("a star\n\n  a ring \n")
+    assert [row for _, row in files(tmp_path / "p.txt").rows()] == [
+        {"text": "a star"},
+        {"text": "a ring"},
+    ]
+
+
+def test_columns_are_renamed(tmp_path: Path) -> None:
+    found = files(write(tmp_path, "csv"), rename={"prompt": "text"})
+    assert next(iter(found.rows()))[1] == {"id": "a", "text": "a star"}
+
+
+def test_a_folder_and_a_pattern_are_their_files_in_order(tmp_path: Path) -> None:
+    for name in ("b.txt", "a.txt", "_SUCCESS", ".hidden.txt", "deeper/c.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    names = [Path(path).name for path in files(tmp_path).paths]
+    assert names == ["a.txt", "b.txt", "c.txt"]
+    assert [Path(path).name for path in files(f"{tmp_path}/*.txt").paths] == ["a.txt", "b.txt"]
+
+
+@pytest.mark.parametrize("scheme", ["file://", "local://"])  # pyarrow's own, and one of fsspec's
+def test_a_url_is_a_place_too(tmp_path: Path, scheme: str) -> None:
+    assert [row for _, row in files(f"{scheme}{write(tmp_path, 'csv')}").rows()] == ROWS
+
+
+def test_any_file_system_of_fsspec_can_be_read() -> None:
+    with fsspec.open("memory://shelf/prompts.txt", "w") as file:
+        file.write("a star\n")
+    assert list(files("memory://shelf").rows()) == [("prompts-0000001", {"text": "a star"})]
+
+
+def test_a_bad_line_is_a_row_without_columns(tmp_path: Path) -> None:
+    path = tmp_path / "p.jsonl"
+    path.write_text('{"prompt": "a star"}\n{"prompt": \n[1]\n{"prompt": NaN}\n')
+    first, second, third, fourth = [row for _, row in files(path).rows()]
+    assert (first, second, third) == ({"prompt": "a star"}, {}, {})
+    assert math.isnan(fourth["prompt"])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("p.parquet", b"no parquet", "a file that can be read"),
+        ("p.csv", b"prompt\n\xff\xfe\xfa\n", "a file that can be read"),
+        ("p.csv", b'prompt\n"a star\n', "a file that can be read"),
+        ("p.csv.gz", b"no gzip", "a file that can be read"),
+        ("p.xls", b"", r"a name that ends in one of .*input\.format"),
+    ],
+)
+def test_a_bad_file_is_named(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InvalidRequest, match=message) as refused:
+        list(files(tmp_path / name).rows())
+    assert str(refused.value).startswith(f"input.path: got {tmp_path / name}")
+
+
+@pytest.mark.parametrize("place", ["nowhere.csv", "nowhere/*.csv", "nosuch://x/y.csv"])
+def test_a_place_with_nothing_is_named(place: str) -> None:
+    with pytest.raises(InvalidRequest, match=r"^input\.path: got '.*(nowhere|nosuch)"):
+        find("input.path", place)
+
+
+def test_no_place_at_all_is_refused() -> None:
+    with pytest.raises(InvalidRequest, match=r"^input\.path: got nothing"):
+        files()
+
+
+def test_a_local_path_is_absolute() -> None:
+    assert Path(locate("here.csv")[1]).is_absolute()
+
+
+@pytest.mark.parametrize("value", [None, "", "  ", "NaN", "nan", math.nan])
+def test_what_is_missing(value: Any) -> None:
+    assert is_missing(value)
+
+
+@pytest.mark.parametrize("value", [0, 0.0, False, "0", "none"])
+def test_what_is_there(value: Any) -> None:
+    assert not is_missing(value)

@@ -1,0 +1,110 @@
+"""The operators draw what the stages of the service draw, which are tested against diffusers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batch.configuration.pipeline import OPERATORS, Operator
+from batch.dataflow import DRAWING, GPU_SHARES, station_of, with_gpus
+from batch.inputs.preparation import Preparation
+from batch.operators.drawing import Decode, Denoise, Encode
+from batch.rows import table
+from ray_stages.requests.image_file import PNG_SIGNATURE
+from tests.support.batch_inputs import pipeline_of, preparation_of, write_rows
+from tests.support.parity import Relay
+from tests.support.pictures import TOLERANCE, difference
+
+MIXED = [
+    {"prompt": f"picture {n}", "steps": 3 + n % 4, "width": 64 + 64 * (n % 2), "guidance_scale": g}
+    for n, g in enumerate((7.5, 1.0, 3.0, 7.5, 0.0, 5.0))
+]
+
+
+@pytest.fixture(scope="module")
+def preparation(
+    tmp_path_factory: pytest.TempPathFactory, checkpoint_folder: Callable[[str], Path]
+) -> Preparation:
+    folder = tmp_path_factory.mktemp("drawing")
+    path = write_rows(folder / "p.jsonl", MIXED)
+    draw = {"columns": ["steps", "width", "guidance_scale"], "negative_prompt": "a dull photo"}
+    model = checkpoint_folder("sd15")
+    return preparation_of(pipeline_of(path, folder / "out", model, draw=draw))
+
+
+@pytest.fixture(scope="module")
+def stations(preparation: Preparation) -> Iterator[list[Any]]:
+    made: list[Any] = []
+    for name in ("encode", "denoise", "decode"):
+        operator = Operator(**{**vars(preparation.pipeline.operator(name)), "gpus": 0.0})
+        kind, arguments = station_of(name, operator, preparation)
+        made.append(kind(*arguments))
+    yield made
+    made[1].engine.close()
+
+
+def test_mixed_rows_are_drawn_as_the_service_draws_them(
+    preparation: Preparation, stations: list[Any]
+) -> None:
+    rows = [preparation.prepare(f"p-{n}", row) for n, row in enumerate(MIXED)]
+    rows.append({"key": "bad", "status": "error", "error": "prompt: got nothing"})
+    batch = table(rows)
+    for station in stations:
+        batch = station(batch)
+    *drawn, bad = batch.to_pylist()
+    service = Relay(stations[0].checkpoint)
+    expected = service.draw(rows[:-1])
+    service.engine.close()
+    for row, picture in zip(drawn, expected, strict=True):
+        assert row["png"].startswith(PNG_SIGNATURE)
+        assert difference(row["png"], picture) <= TOLERANCE
+        assert row["embeds"] is row["latents"] is None
+    assert (bad["png"], bad["error"]) == (None, "prompt: got nothing")
+
+
+def test_the_engine_is_the_services_own_with_the_operators_row_limit(stations: list[Any]) -> None:
+    assert stations[1].engine.max_rows == 8
+
+
+def test_a_row_that_the_loop_refuses_is_alone_in_error(
+    preparation: Preparation, stations: list[Any]
+) -> None:
+    rows = [preparation.prepare(f"p-{n}", row) for n, row in enumerate(MIXED[:4])]
+    rows[1] |= {"scheduler": "lcm", "steps": 60}
+    encoded = stations[0](table(rows)).to_pylist()
+    encoded[2]["embeds"] = encoded[2]["embeds"][:-4]
+    first, refused, broken, last = stations[1](table(encoded)).to_pylist()
+    assert (first["status"], last["status"]) == ("ok", "ok")
+    assert refused["error"].startswith("steps: got 60, expected a number that scheduler lcm takes")
+    assert broken["error"] == "ValueError in an operator"
+    assert refused["latents"] is broken["latents"] is None
+
+
+def test_every_operator_has_a_stage_and_a_share_of_a_gpu() -> None:
+    assert {"encode": Encode, "denoise": Denoise, "decode": Decode} == DRAWING
+    assert GPU_SHARES.keys() == set(OPERATORS)
+    assert sum(GPU_SHARES.values()) == pytest.approx(1)
+
+
+def test_operators_share_the_gpus_that_are_there(
+    preparation: Preparation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = replace(preparation.settings, device="auto")
+    monkeypatch.setattr("ray.cluster_resources", lambda: {"GPU": 2.0})
+    shares = {name: with_gpus(name, Operator(), settings).gpus for name in OPERATORS}
+    assert shares == GPU_SHARES
+    assert with_gpus("decode", Operator(gpus=0.25), settings).gpus == 0.25
+    assert with_gpus("denoise", Operator(), preparation.settings).gpus == 0  # device = "cpu"
+    monkeypatch.setattr("ray.cluster_resources", dict)
+    assert with_gpus("denoise", Operator(), settings).gpus == 0
+
+
+def test_an_operator_without_a_gpu_keeps_to_the_cpu(preparation: Preparation) -> None:
+    (with_gpu,) = station_of("denoise", Operator(gpus=0.5, threads=3), preparation)[1]
+    (without,) = station_of("denoise", Operator(gpus=0, max_rows=6), preparation)[1]
+    assert (without.device, without.unet_max_rows) == ("cpu", 6)
+    assert (with_gpu.device, with_gpu.unet_threads) == (preparation.settings.device, 3)

@@ -1,0 +1,189 @@
+"""What a bridge makes of a request, and of what a stage makes of it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ray.exceptions import ActorDiedError, RayTaskError
+from ray.serve.exceptions import BackPressureError
+
+from ray_stages.errors import InvalidRequest, RelayError
+from ray_stages.requests.stage_requests import StageResult, Ticket
+from tests.support import fake_triton_utils
+from tests.support.fake_bridge import Replica, TextBridge, ask, prompt, replica, slow
+from tests.support.fake_triton_utils import Request
+from tests.support.request_tensors import texts
+
+
+def test_the_stages_that_follow_are_told_id_and_deadline() -> None:
+    before = time.time()
+    (response,) = ask(TextBridge(replica), prompt(id="mine", timeout_us=5_000_000))
+    values = response.values()
+    assert list(values) == ["prompt_embeds", "request_id", "deadline", "elapsed_ms"]
+    assert values["request_id"].tolist() == [b"mine"]
+    assert before + 5 <= values["deadline"][0] <= time.time() + 5
+    assert values["elapsed_ms"].tolist() == [1.0, 2.0]
+
+
+def test_only_what_is_asked_for_is_answered() -> None:
+    (response,) = ask(TextBridge(replica), prompt(outputs=("elapsed_ms",)))
+    assert list(response.values()) == ["elapsed_ms"]
+
+
+def test_a_request_without_an_id_gets_one_and_a_strange_one_is_made_printable() -> None:
+    unnamed, strange = ask(TextBridge(replica), prompt(), prompt(id="a\nb=c d"))
+    assert len(unnamed.values()["request_id"][0]) == 32
+    assert strange.values()["request_id"].tolist() == [b"a_b_c_d"]
+
+
+@pytest.mark.parametrize("forged", [None, np.nan, np.inf, 1e308])
+def test_no_request_waits_for_ever(forged: float | None) -> None:
+    told = {} if forged is None else {"deadline": np.array([forged])}
+    for timeout_us in (0, 10**12):
+        request = Request({"prompt": texts("a"), **told}, timeout_us=timeout_us)
+        (response,) = ask(TextBridge(replica, max_seconds=60), request)
+        assert 0 < response.values()["deadline"][0] - time.time() <= 60
+
+
+def test_what_can_never_be_drawn_is_invalid_and_not_merely_too_much() -> None:
+    (response,) = ask(TextBridge(replica, max_in_flight=2), prompt(*"abcdefghijklmnopqrstuvwxyz"))
+    assert response.error.code == "INVALID_ARG"
+
+
+def test_an_output_with_the_name_of_an_input_passes_it_on() -> None:
+    (response,) = ask(TextBridge(replica), prompt("a star", outputs=("prompt",)))
+    assert response.values()["prompt"].tolist() == [b"a star"]
+
+
+def test_id_and_deadline_of_an_earlier_stage_win() -> None:
+    deadline = np.array([time.time() + 9])
+    told = {"prompt": texts("a"), "request_id": texts("first"), "deadline": deadline}
+    (response,) = ask(TextBridge(replica), Request(told, id="own", timeout_us=1))
+    assert response.values()["request_id"].tolist() == [b"first"]
+
+
+def test_a_refusal_reaches_no_replica_and_harms_nobody_else() -> None:
+    bridge = TextBridge(replica)
+    refused, drawn = ask(bridge, prompt(""), prompt("a star"))
+    assert refused.error.code == "INVALID_ARG"
+    assert "prompt: got an empty prompt" in str(refused.error)
+    assert drawn.error is None
+    assert len(bridge.handle.calls) == 1
+    assert bridge.in_flight == 0
+
+
+def test_beyond_the_limit_requests_are_shed_at_once() -> None:
+    bridge = TextBridge(slow(0.2), max_in_flight=3)
+    responses = ask(bridge, prompt("a", "b"), prompt("c", "d"), prompt("e"))
+    codes = [response.error and response.error.code for response in responses]
+    assert codes == [None, "UNAVAILABLE", None]
+    assert "2 more on 2 pictures in flight, the limit is 3" in str(responses[1].error)
+    assert len(bridge.handle.calls) == 2
+
+
+def test_while_it_drains_only_what_was_accepted_goes_on(tmp_path: Path) -> None:
+    drain_file = tmp_path / "draining"
+    bridge = TextBridge(replica, drain_file=str(drain_file))
+    assert ask(bridge, prompt())[0].error is None
+    drain_file.touch()
+    accepted = Request({"prompt": texts("a"), "deadline": np.array([time.time() + 9])})
+    refused, answered = ask(bridge, prompt(), accepted)
+    assert refused.error.code == "UNAVAILABLE"
+    assert "the server is stopping" in str(refused.error)
+    assert answered.error is None
+
+
+def dying(times: int) -> Replica:
+    left = [times]
+
+    async def call(ticket: Ticket, request: Any) -> StageResult:
+        left[0] -= 1
+        if left[0] >= 0:
+            raise ActorDiedError
+        return await replica(ticket, request)
+
+    return call
+
+
+def test_a_dead_replica_costs_a_retry() -> None:
+    bridge = TextBridge(dying(2))
+    (response,) = ask(bridge, prompt(id="x"))
+    assert response.error is None
+    assert bridge.handle.calls == ["x", "x", "x"]
+
+
+def test_retries_are_bounded() -> None:
+    bridge = TextBridge(dying(99), attempts=2)
+    (response,) = ask(bridge, prompt())
+    assert response.error.code == "UNAVAILABLE"
+    assert "no replica left in 2 attempts" in str(response.error)
+    assert len(bridge.handle.calls) == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (BackPressureError(1, 1), "UNAVAILABLE", "queue is full"),
+        (ZeroDivisionError("secret prompt"), "INTERNAL", "text_encoder failed; its log knows"),
+        (
+            RayTaskError("f", "traceback", InvalidRequest("steps", 60, "at most 50")),
+            "INVALID_ARG",
+            "steps: got 60, expected at most 50",
+        ),
+    ],
+)
+def test_errors_have_their_code_and_bugs_are_not_told(
+    error: Exception, code: str, message: str
+) -> None:
+    async def failing(ticket: Ticket, request: Any) -> StageResult:
+        raise error
+
+    bridge = TextBridge(failing)
+    (response,) = ask(bridge, prompt())
+    assert response.error.code == code
+    assert message in str(response.error)
+    assert "secret" not in str(response.error)
+
+
+def test_who_asks_for_codes_finds_them_in_front_of_the_words() -> None:
+    answers = ask(
+        TextBridge(replica),
+        Request({"prompt": texts("")}, wants='{"error_codes":true,"x":1}'),
+        Request({"prompt": texts("")}, wants='{"error_codes":false}'),
+    )
+    coded, plain = (str(answer.error) for answer in answers)
+    assert coded == f"[INVALID_ARGUMENT] {plain}"
+    assert plain.startswith("prompt: got")
+
+
+def test_an_unreadable_request_is_answered_too() -> None:
+    class Unreadable(Request):
+        def inputs(self) -> list[Any]:
+            raise UnicodeError("broken tensor")
+
+    (response,) = ask(TextBridge(replica), Unreadable({}))
+    assert response.error.code == "INTERNAL"
+
+
+def test_log_lines_have_ids_and_numbers_but_no_prompts() -> None:
+    fake_triton_utils.Logger.lines.clear()
+    ask(TextBridge(replica), prompt("a private wish", id="r1"), prompt("", id="r2"))
+    lines = {line.split()[1]: line for line in fake_triton_utils.Logger.lines}
+    assert "request_id=r1 shapes=prompt:1" in lines["event=request"]
+    assert "request_id=r1 ms=" in lines["event=response"]
+    assert "bytes=9856" in lines["event=response"]
+    assert "request_id=r2 kind=invalid code=INVALID_ARG" in lines["event=failure"]
+    assert "private" not in str(lines)
+
+
+def test_metrics_count_requests_and_failures_by_kind() -> None:
+    bridge = TextBridge(replica)
+    ask(bridge, prompt(), prompt(""), prompt(""))
+    assert bridge.metrics._requests.value == 3
+    assert bridge.metrics._failures["invalid"].value == 2
+    assert set(bridge.metrics._failures) == {error.kind for error in RelayError.__subclasses__()}
+    assert bridge.metrics._in_flight.value == 0

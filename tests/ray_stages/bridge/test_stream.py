@@ -1,0 +1,103 @@
+"""Streams: responses in order, numbered, and none twice when a replica dies."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import numpy as np
+from ray.exceptions import ActorDiedError
+
+from ray_stages.requests.stage_requests import StageResult, Ticket
+from tests.support.fake_bridge import Replica, TextBridge, UnetStreamBridge, ask, slow
+from tests.support.fake_triton_utils import Request, Sender
+from tests.support.request_tensors import embeds, texts
+
+OUTPUTS = ("step", "sequence", "is_final")
+
+
+def result(step: int, final: bool) -> StageResult:
+    outputs = {"step": np.array([step], np.int32), "is_final": np.array([final])}
+    return StageResult(outputs, 1.0, 2.0)
+
+
+def responses_of(replica: Replica) -> list[Any]:
+    request = Request(embeds(), outputs=OUTPUTS)
+    ask(UnetStreamBridge(replica), request)
+    return request.sender.sent
+
+
+def test_every_preview_is_a_response_and_the_last_is_final() -> None:
+    async def replica(ticket: Ticket, request: Any) -> AsyncIterator[StageResult]:
+        for step in (2, 4, 6):
+            yield result(step, final=step == 6)
+
+    responses = [response.values() for response in responses_of(replica)]
+    assert [int(r["step"][0]) for r in responses] == [2, 4, 6]
+    assert [r["sequence"][1:].tolist() for r in responses] == [[0, 0], [1, 0], [2, 1]]
+    assert len({int(r["sequence"][0]) for r in responses}) == 1
+
+
+def test_a_replica_that_dies_on_the_way_costs_no_preview_and_repeats_none() -> None:
+    attempts = []
+
+    async def replica(ticket: Ticket, request: Any) -> AsyncIterator[StageResult]:
+        attempts.append(ticket.id)
+        for step in (1, 2, 3):
+            if step == 3 and len(attempts) == 1:
+                raise ActorDiedError
+            yield result(step, final=step == 3)
+
+    responses = [response.values() for response in responses_of(replica)]
+    assert len(attempts) == 2
+    assert [int(r["step"][0]) for r in responses] == [1, 2, 3]
+    assert [int(r["sequence"][1]) for r in responses] == [0, 1, 2]
+
+
+def test_an_error_on_the_way_ends_the_stream() -> None:
+    async def replica(ticket: Ticket, request: Any) -> AsyncIterator[StageResult]:
+        yield result(1, final=False)
+        raise ZeroDivisionError
+
+    first, last = responses_of(replica)
+    assert first.error is None
+    assert last.error.code == "INTERNAL"
+
+
+def test_cancel_ends_it_and_the_replica_hears_of_it() -> None:
+    async def replica(ticket: Ticket, request: Any) -> AsyncIterator[StageResult]:
+        yield result(1, final=False)
+        await asyncio.sleep(30)
+
+    bridge = UnetStreamBridge(replica)
+    (last,) = ask(bridge, Request(embeds(), outputs=OUTPUTS, id="mine"), cancel="mine")
+    assert last.error.code == "CANCELLED"
+    assert bridge.handle.cancelled == 1
+
+
+def test_members_of_a_stream_are_answered_in_order_even_after_one_that_failed() -> None:
+    out: list[bytes] = []
+
+    def uneven(ticket: Ticket, request: Any) -> Any:
+        return slow(0.05 * (4 - int(request.prompts[0])))(ticket, request)
+
+    class Noted(Sender):
+        def send(self, response: Any, flags: int) -> None:
+            super().send(response, flags)
+            out.extend(response.values().get("prompt", [b"refused"]))
+
+    bridge = TextBridge(uneven)
+    requests = [
+        Request(
+            {
+                "prompt": texts("" if number == 1 else str(number)),
+                "sequence": np.array([7, number, number == 3]),
+            },
+            outputs=("prompt",),
+            sender=Noted(),
+        )
+        for number in range(4)
+    ]
+    ask(bridge, *requests)
+    assert out == [b"refused", b"0", b"2", b"3"]

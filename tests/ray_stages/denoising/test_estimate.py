@@ -1,0 +1,60 @@
+"""The estimate of the final picture is the one that diffusers' own schedulers make."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from ray_stages.denoising.estimate import Mixture
+from ray_stages.requests import schedulers
+
+CONFIG = {
+    "_class_name": "DDIMScheduler",
+    "num_train_timesteps": 1000,
+    "beta_schedule": "scaled_linear",
+    "clip_sample": False,
+}
+KINDS = ("epsilon", "v_prediction")
+TELLING = ("ddim", "ddpm", "euler", "euler_ancestral", "lcm")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", TELLING)
+def test_it_is_what_the_scheduler_itself_says(name: str, kind: str) -> None:
+    config = {**CONFIG, "prediction_type": kind}
+    scheduler = schedulers.create(name, {**config, "original_inference_steps": 50})
+    scheduler.set_timesteps(10)
+    latents = torch.randn(1, 4, 8, 8) * scheduler.init_noise_sigma
+    for t in scheduler.timesteps[:4]:
+        mixture = Mixture(scheduler, latents, t)
+        prediction = torch.randn(1, 4, 8, 8)
+        scheduler.scale_model_input(latents, t)
+        ours = mixture.original(prediction)
+        answer = scheduler.step(prediction, t, latents)
+        theirs = answer.denoised if name == "lcm" else answer.pred_original_sample
+        if name == "lcm":  # LCM's is mixed with the sample by boundary conditions that near it
+            assert torch.nn.functional.mse_loss(ours, theirs) < 0.05 * ours.square().mean()
+        else:
+            torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
+        latents = answer.prev_sample
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "sample"])
+@pytest.mark.parametrize("name", sorted(schedulers.SCHEDULERS))
+def test_a_perfect_prediction_gives_the_picture_and_back_again(name: str, kind: str) -> None:
+    config = {**CONFIG, "prediction_type": kind}
+    scheduler = schedulers.create(name, config)
+    scheduler.set_timesteps(8)
+    t = scheduler.timesteps[2]
+    if hasattr(scheduler, "set_begin_index"):
+        scheduler.set_begin_index(2)
+    picture, noise = torch.randn(1, 4, 8, 8), torch.randn(1, 4, 8, 8)
+    latents = scheduler.add_noise(picture, noise, t[None])
+    mixture = Mixture(scheduler, latents, t)
+    prediction = {
+        "epsilon": noise,
+        "sample": picture,
+        "v_prediction": mixture._signal * noise - mixture._noise * picture,
+    }[kind]
+    torch.testing.assert_close(mixture.original(prediction), picture, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(mixture.prediction(picture), prediction, rtol=1e-3, atol=1e-3)

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from ray_stages.families.checkpoint import Checkpoint
+from ray_stages.settings import Settings
+
+
+def test_sizes_and_defaults_are_what_the_checkpoint_says(load: Callable[[str], Checkpoint]) -> None:
+    card = load("sd15").card
+    assert (card.name, card.height, card.width, card.max_size) == ("sd15", 64, 64, 128)
+    assert (card.latent_channels, card.embed_dim, card.vae_scale_factor) == (4, 32, 8)
+    assert (card.steps, card.guidance_scale, card.scheduler) == (50, 7.5, "pndm")
+    assert card.scaling_factor == 0.18215
+    miniature = Checkpoint(Settings(device="cpu"))
+    assert miniature.card.scaling_factor == miniature.vae().config.scaling_factor != 0.18215
+
+
+def test_each_family_has_its_own_defaults(load: Callable[[str], Checkpoint]) -> None:
+    v_prediction, turbo = load("sd21").card, load("turbo").card
+    assert (v_prediction.steps, v_prediction.guidance_scale) == (50, 7.5)
+    assert v_prediction.scheduler == "ddim"
+    assert (turbo.steps, turbo.guidance_scale, turbo.scheduler) == (1, 0.0, "euler")
+
+
+def test_a_generation_config_and_then_settings_win(
+    checkpoint_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(checkpoint_folder("sd15"), tmp_path / "own")
+    config = {"num_inference_steps": 18, "guidance_scale": 2.5}
+    (folder / "generation_config.json").write_text(json.dumps(config))
+    own = Checkpoint(Settings(model=str(folder), device="cpu")).card
+    assert (own.steps, own.guidance_scale) == (18, 2.5)
+    settings = Settings(
+        model=str(folder), device="cpu", default_steps=9, default_guidance_scale=0, max_size=512
+    )
+    card = Checkpoint(settings).card
+    assert (card.steps, card.guidance_scale, card.max_size) == (9, 0.0, 512)
+
+
+@pytest.mark.parametrize(
+    ("device", "precision", "dtype"),
+    [
+        ("cpu", "bfloat16", torch.float32),  # a runtime may halve it within itself
+        ("cuda", "auto", torch.float16),
+        ("cuda", "bfloat16", torch.bfloat16),
+        ("cuda", "float32", torch.float32),
+    ],
+)
+def test_tensors_are_halved_on_cuda_only(
+    device: str, precision: str, dtype: torch.dtype, checkpoint_folder: Callable[[str], Path]
+) -> None:
+    settings = Settings(str(checkpoint_folder("sd21")), device=device, precision=precision)
+    assert Checkpoint(settings).dtype == dtype
+
+
+def test_weights_that_are_pickles_are_not_loaded(
+    checkpoint_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(checkpoint_folder("sd15"), tmp_path / "pickled")
+    (folder / "unet" / "diffusion_pytorch_model.safetensors").unlink()
+    torch.save({}, folder / "unet" / "diffusion_pytorch_model.bin")
+    with pytest.raises(OSError, match="safetensors"):
+        Checkpoint(Settings(model=str(folder), device="cpu")).unet()

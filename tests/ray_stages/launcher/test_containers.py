@@ -1,0 +1,102 @@
+"""A container's role, its node and its health check, without Ray."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ray_stages.errors import StackFailed
+from ray_stages.launcher import containers, health_check, ray_node
+from ray_stages.launcher.heartbeat import STALE_SECONDS, beat
+from ray_stages.settings import Settings
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(run_dir=str(tmp_path), start_seconds=0)
+
+
+def test_a_node_is_well_while_its_role_watches(settings: Settings) -> None:
+    with pytest.raises(OSError, match="no heartbeat for inf s, the limit is 30 s"):
+        health_check.node(settings)
+    beat(settings)
+    health_check.node(settings)
+    long_ago = time.time() - STALE_SECONDS - 1
+    os.utime(Path(settings.run_dir) / "heartbeat", (long_ago, long_ago))
+    with pytest.raises(OSError, match="no heartbeat for 31 s"):
+        health_check.node(settings)
+
+
+@pytest.mark.parametrize("part", ["gateway", "triton"])
+def test_what_does_not_answer_is_not_well(part: str, settings: Settings, free_port: int) -> None:
+    settings = replace(settings, gateway_port=free_port, grpc_port=free_port)
+    with pytest.raises(OSError, match=r"refused|UNAVAILABLE|reach"):
+        health_check.CHECKS[part](settings)
+
+
+def test_a_part_that_ends_ends_its_role(settings: Settings) -> None:
+    with pytest.raises(StackFailed, match="it has ended"):
+        containers._watch(settings, threading.Event(), lambda: None, lambda: "it has ended")
+
+
+def test_a_role_that_is_told_to_stop_has_no_fault(settings: Settings) -> None:
+    stopped = threading.Event()
+    stopped.set()
+    assert not containers._watch(settings, stopped, lambda: None)
+    assert containers._watch(settings, stopped, lambda: None, until=lambda: True)
+
+
+def test_who_joins_must_be_told_what(settings: Settings) -> None:
+    with pytest.raises(ValueError, match="RAY_ADDRESS is empty: host:port"):
+        containers._join(settings, threading.Event(), cpus=0)
+
+
+def test_a_head_that_does_not_answer_is_named(settings: Settings, free_port: int) -> None:
+    settings = replace(settings, ray_address=f"127.0.0.1:{free_port}")
+    with pytest.raises(TimeoutError, match=f"127.0.0.1:{free_port} does not answer within START"):
+        containers._join(settings, threading.Event(), cpus=0)
+
+
+def test_a_head_that_answers_is_waited_for_no_longer(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as head:
+        there = ray_node.RayNode(f"127.0.0.1:{head.getsockname()[1]}", 0, tmp_path / "words")
+        there.wait_for_head(0, lambda: False)
+
+
+def test_a_node_that_ended_says_its_last_words(tmp_path: Path) -> None:
+    words = tmp_path / "words"
+    assert ray_node.RayNode("127.0.0.1:1", 0, words).fault() == "this node's Ray has ended: "
+    words.write_text("welcome\nno such head\n\n")
+    assert (
+        ray_node.RayNode("127.0.0.1:1", 0, words).fault()
+        == "this node's Ray has ended: no such head"
+    )
+
+
+def test_own_address_is_the_one_that_the_peer_sees() -> None:
+    assert ray_node._own_address("127.0.0.1:6379") == "127.0.0.1"
+
+
+def test_a_token_is_made_once_for_us_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "token"
+    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(path))
+    ray_node.make_token()
+    token = path.read_text()
+    assert len(token) == 64
+    assert path.stat().st_mode & 0o777 == 0o600
+    ray_node.make_token()
+    assert path.read_text() == token
+
+
+def test_a_token_that_was_given_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "given")
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
+    ray_node.make_token()
+    assert not (tmp_path / "token").exists()

@@ -1,0 +1,96 @@
+"""Each runtime says what PyTorch says, for every network of every family, any rows and any size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from ray_stages.families import networks
+from ray_stages.families.checkpoint import Checkpoint
+from ray_stages.runtimes import open_vino
+from ray_stages.runtimes.catalog import KINDS
+from ray_stages.runtimes.exports import Exports
+from ray_stages.runtimes.network import Network
+from ray_stages.runtimes.parity import LIMITS, Parity
+from ray_stages.runtimes.place import Place
+from ray_stages.serving.calibration import Calibration
+from ray_stages.settings import Settings
+
+NETWORKS: dict[str, Callable[[Checkpoint], Network]] = {
+    **networks.NETWORKS,
+    "unet_with_deep": lambda c: networks.unet(c.unet(), c.card, with_deep=True),
+    "unet_shallow": lambda c: networks.unet_shallow(c.unet(), c.card),
+}
+CPU = torch.device("cpu")
+
+
+def place_for(checkpoint: Checkpoint, folder: Path) -> Place:
+    return Place(CPU, 2, folder, Calibration(checkpoint).inputs_of)
+
+
+@pytest.mark.parametrize("family", ["sd15", "sd21", "turbo"])
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("kind", ["torch", "onnxruntime", "openvino"])
+def test_a_runtime_says_what_pytorch_says(
+    kind: str, name: str, family: str, load: Callable[[str], Checkpoint], tmp_path: Path
+) -> None:
+    checkpoint = load(family)
+    network = NETWORKS[name](checkpoint)
+    parity = Parity(network)
+    for precision in KINDS[kind].precisions(CPU):
+        if precision != "int8":
+            runtime = KINDS[kind].open_network(network, precision, place_for(checkpoint, tmp_path))
+            assert parity.error(runtime) <= LIMITS[precision], precision
+            assert str(runtime) == f"{kind}/{precision}"
+
+
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "unet_with_deep"])
+def test_int8_is_made_from_what_the_checkpoint_draws(name: str, tmp_path: Path) -> None:
+    checkpoint = Checkpoint(Settings(device="cpu", unet_deep_every=2))
+    network = NETWORKS[name](checkpoint)
+    runtime = KINDS["openvino"].open_network(network, "int8", place_for(checkpoint, tmp_path))
+    assert 0 < Parity(network).error(runtime) <= LIMITS["int8"]
+    plain, quantized = sorted(Exports(tmp_path, network).folder.glob("openvino-*/network.bin"))
+    assert quantized.stat().st_size < 0.6 * plain.stat().st_size
+
+
+@pytest.mark.parametrize("kind", ["torch", "openvino"])
+def test_what_is_prepared_is_still_right(
+    kind: str, load: Callable[[str], Checkpoint], tmp_path: Path
+) -> None:
+    checkpoint = load("sd15")
+    network = NETWORKS["unet"](checkpoint)
+    parity = Parity(network)
+    place = place_for(checkpoint, tmp_path)
+    runtime = KINDS[kind].open_network(network, "float32", place)
+    runtime.prepare(*network.example(3))
+    runtime.prepare(*network.example(3))
+    assert parity.error(runtime) <= LIMITS["float32"]
+    if kind == "openvino":
+        graphs = runtime.compute.__self__  # type: ignore[attr-defined]
+        assert len(graphs.one_shape) == 1
+
+
+def test_large_weights_are_not_held_twice(
+    load: Callable[[str], Checkpoint], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(open_vino, "SMALL_BYTES", 1000)
+    checkpoint = load("sd15")
+    network = NETWORKS["vae_decoder"](checkpoint)
+    runtime = open_vino.open_network(network, "float32", place_for(checkpoint, tmp_path))
+    runtime.prepare(*network.example(1))
+    assert runtime.compute.__self__.one_shape == {}  # type: ignore[attr-defined]
+
+
+@pytest.mark.skipif(not KINDS["torch-compile"].precisions(CPU), reason="no C++ compiler")
+def test_compiled_pytorch_says_what_pytorch_says(
+    load: Callable[[str], Checkpoint], tmp_path: Path
+) -> None:
+    checkpoint = load("sd15")
+    network = NETWORKS["text_encoder"](checkpoint)
+    place = place_for(checkpoint, tmp_path)
+    runtime = KINDS["torch-compile"].open_network(network, "float32", place)
+    assert Parity(network).error(runtime) <= LIMITS["float32"]

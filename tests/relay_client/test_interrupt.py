@@ -1,0 +1,109 @@
+"""Whoever leaves before the end has the server cancel the request."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from relay_client import Client
+from tests.support.fake_triton_server import PROGRAM, FakeTriton
+from tests.support.waiting import wait_until
+
+pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("somewhere")]
+
+
+def interrupted(process: subprocess.Popen[str], signum: int = signal.SIGINT) -> tuple[int, str]:
+    process.send_signal(signum)
+    _, errors = process.communicate(timeout=10)
+    return process.returncode, errors
+
+
+@pytest.mark.parametrize("how", [[], ["--stream"]], ids=["plain", "stream"])
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_cancels_and_leaves_with_130(
+    triton: FakeTriton, how: list[str], signum: int
+) -> None:
+    triton.go_on.clear()
+    with subprocess.Popen(triton.command("a", *how), stderr=subprocess.PIPE, text=True) as process:
+        assert wait_until(lambda: len(triton.seen) == 1)
+        assert interrupted(process, signum) == (130, "client.py: interrupted\n")
+    assert triton.seen[0].id
+    assert triton.cancelled == [triton.seen[0].id]
+
+
+def test_interrupt_between_two_previews(triton: FakeTriton, somewhere: Path) -> None:
+    triton.hold_at = 3
+    triton.go_on.clear()
+    command = triton.command("a", "--preview", ".", "--request-id", "tuesday")
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert wait_until((somewhere / "step_002.png").exists)
+        assert interrupted(process) == (130, "client.py: interrupted\n")
+    assert triton.cancelled == ["tuesday"]
+    assert not (somewhere / "out.png").exists()
+
+
+@pytest.mark.parametrize("protocol", ["grpc"], indirect=True)
+def test_a_second_interrupt_does_not_stop_the_cancelling(triton: FakeTriton) -> None:
+    """As with `make image`: the terminal tells the client, and so does who runs it."""
+    triton.go_on.clear()
+    with subprocess.Popen(triton.command("a"), stderr=subprocess.PIPE, text=True) as process:
+        assert wait_until(lambda: len(triton.seen) == 1)
+        process.send_signal(signal.SIGINT)
+        assert interrupted(process, signal.SIGTERM) == (130, "client.py: interrupted\n")
+    assert triton.cancelled == [triton.seen[0].id]
+
+
+def test_interrupt_while_nobody_answers_is_quick() -> None:
+    """A port that accepts and is silent: not even the cancelling is answered."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"127.0.0.1:{silent.getsockname()[1]}"
+        command = [sys.executable, str(PROGRAM), "a", "--url", url]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+            silent.accept()
+            begun = time.monotonic()
+            assert interrupted(process) == (130, "client.py: interrupted\n")
+            assert time.monotonic() - begun < 4
+
+
+@pytest.mark.parametrize("module", ["argparse", "numpy", "grpc", "relay_client"])
+def test_interrupt_while_it_imports(module: str, free_port: int) -> None:
+    url = f"127.0.0.1:{free_port}"
+    command = [sys.executable, "-X", "importtime", str(PROGRAM), "a", "--url", url]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        while not process.stderr.readline().endswith(f" {module}\n"):
+            pass
+        status, errors = interrupted(process)
+    assert status == 130
+    assert errors.splitlines()[-1] == "client.py: interrupted"
+    assert "Traceback" not in errors
+
+
+def test_a_stream_that_is_closed_is_cancelled(triton: FakeTriton, client: Client) -> None:
+    triton.hold_at = 3
+    triton.go_on.clear()
+    for preview in client.stream("a", request_id="tuesday"):
+        if preview.step == 2:
+            break
+    assert wait_until(lambda: triton.cancelled == ["tuesday"])
+
+
+def test_what_has_come_to_its_end_is_not_cancelled(triton: FakeTriton, client: Client) -> None:
+    client.generate("a")
+    for preview in client.stream("a"):
+        if preview.is_final:
+            break
+    assert triton.cancelled == []
+
+
+def test_cancel_says_whether_there_was_such_a_request(triton: FakeTriton, client: Client) -> None:
+    client.generate("a", request_id="tuesday")
+    assert client.cancel("tuesday") is True
+    assert client.cancel("wednesday") is False
+    assert triton.cancelled == ["tuesday", "wednesday"]
