@@ -1,15 +1,15 @@
-"""What can go wrong: with a request, and which Triton code says so; and with a stack.
+"""Errors of a request, each with its Triton error code, and the error of a stack that does not run.
 
 RelayError
 ├── InvalidRequest      INVALID_ARG   the client asked for something outside the limits
 ├── Overloaded          UNAVAILABLE   more is in flight than the service accepts
-├── Draining            UNAVAILABLE   the service is stopping, and takes no new work
+├── Draining            UNAVAILABLE   the service is stopping and takes no new requests
 ├── DeadlineExceeded    UNAVAILABLE   the client's timeout has passed (Triton has no such code)
-├── StageUnavailable    UNAVAILABLE   every attempt met a dead replica
-├── RequestCancelled    CANCELLED     the client no longer wants the answer
+├── StageUnavailable    UNAVAILABLE   the replica died in every attempt
+├── RequestCancelled    CANCELLED     the client cancelled the request or closed its connection
 └── StageFailed         INTERNAL      a bug: the log has the traceback under the request's id
 
-StackFailed             for the operator: no client sees it
+StackFailed             for the operator; no client sees it
 """
 
 from __future__ import annotations
@@ -18,21 +18,25 @@ from typing import ClassVar
 
 
 class RelayError(Exception):
-    """Base of all errors that a client may see; the message is written for the client."""
+    """Base of all errors that a client may see; the message is written for the client.
+
+    code: the name of the constant in Triton's `TritonError`.
+    kind: the label of the metric `latent_relay_failures_total`.
+    """
 
     code: ClassVar[str] = "INTERNAL"
     kind: ClassVar[str] = "internal"
 
     @property
     def grpc_code(self) -> str:
-        """As gRPC calls it."""
+        """The name of the same code in gRPC."""
         return {"INVALID_ARG": "INVALID_ARGUMENT"}.get(self.code, self.code)
 
 
 class InvalidRequest(RelayError):
-    """Names the field, the value received and the limit.
+    """A field of the request is outside its limits; the message names field, value and limit.
 
-    The value of a prompt is private, so callers pass its length or type instead.
+    The text of a prompt is private, so callers pass its length or type as the value.
     """
 
     code = "INVALID_ARG"
@@ -78,4 +82,4 @@ class StageFailed(RelayError):
 
 
 class StackFailed(Exception):
-    """A part did not start, or keeps dying; the message says which and where its log is."""
+    """A part did not start or keeps ending; the message names the part and its log."""

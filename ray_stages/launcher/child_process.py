@@ -1,4 +1,4 @@
-"""Child processes that end with us, however we end."""
+"""Child processes that end when this process ends, even if it is killed."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ PR_SET_PDEATHSIG = 1
 
 
 def start_child(command: list[str], **options: Any) -> subprocess.Popen[Any]:
-    """Starts a child out of reach of the terminal's Ctrl-C: we stop our children, in order.
+    """Starts a child in a session of its own, so that Ctrl-C in the terminal does not reach it.
 
-    Should this process be killed, the kernel sends them SIGTERM.
+    The launcher stops its children itself, in order. If this process is killed, the kernel sends
+    the child SIGTERM. `options` go to `subprocess.Popen`.
     """
     libc = ctypes.CDLL(None)
     parent = os.getpid()
 
     def end_with_parent() -> None:
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:  # it died before the line above
+        if os.getppid() != parent:  # the parent died before the line above
             os.kill(os.getpid(), signal.SIGTERM)
 
     return subprocess.Popen(
@@ -34,7 +35,7 @@ def start_child(command: list[str], **options: Any) -> subprocess.Popen[Any]:
 
 
 def stop_child(process: subprocess.Popen[Any], grace: float) -> None:
-    """SIGTERM, and SIGKILL where it has not ended after `grace` seconds."""
+    """Sends SIGTERM, and SIGKILL if the process has not ended after `grace` seconds."""
     process.terminate()
     try:
         process.wait(grace)

@@ -1,12 +1,12 @@
-"""The command line of one machine's stack, and of a container's part in a cluster.
+"""Runs the stack of one machine, or one container of a cluster.
 
-serve          in the foreground, until Ctrl-C or SIGTERM
-exec -- CMD    runs CMD against the stack that serves already, or one of its own
-ray-head       a cluster's head, which deploys the stages
-ray-worker     a node for replicas, at RAY_ADDRESS
-triton         tritonserver, joined to RAY_ADDRESS
-deploy         puts the stages, with these settings, in the place of those at RAY_ADDRESS
-check PART     whether the gateway, triton or node of this container does its work
+serve          runs the stack in the foreground until Ctrl-C or SIGTERM
+exec -- CMD    runs CMD with the stack that serves already, or else with one of its own
+ray-head       runs a cluster's head and deploys the stages
+ray-worker     runs a Ray node for replicas in the cluster at RAY_ADDRESS
+triton         runs tritonserver for the cluster at RAY_ADDRESS
+deploy         replaces the stages at RAY_ADDRESS by stages with these settings
+check PART     checks the health of this container's gateway, triton or node
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pathlib import Path
 from rich.console import Console
 
 from ray_stages.errors import StackFailed
-from ray_stages.launcher.containers import ROLES
+from ray_stages.launcher.containers import CONTAINER_COMMANDS
 from ray_stages.launcher.health_check import CHECKS
 from ray_stages.launcher.stack import Stack
 from ray_stages.launcher.stack_file import RunningStack, StackFile
@@ -44,7 +44,7 @@ Ctrl-C drains and stops it."""
 
 def serve(settings: Settings, console: Console) -> int:
     stack = Stack(settings, console, with_gateway=True)
-    _on_signals(stack.stopped.set)
+    _on_stop_signals(stack.stopped.set)
     try:
         stack.start()
         running = stack.running
@@ -59,7 +59,7 @@ def serve(settings: Settings, console: Console) -> int:
 
 
 def execute(settings: Settings, console: Console, command: list[str]) -> int:
-    """Returns the command's own exit status."""
+    """Runs a command with TRITON_GRPC and TRITON_HTTP set; returns its exit status."""
     with _running_stack(settings, console) as stack:
         environment = {
             **os.environ,
@@ -68,19 +68,19 @@ def execute(settings: Settings, console: Console, command: list[str]) -> int:
             "TRITON_TLS_CA": stack.tls_ca,
         }
         child = subprocess.Popen(command, env=environment)
-        _on_signals(child.terminate)
+        _on_stop_signals(child.terminate)
         return child.wait()
 
 
 @contextlib.contextmanager
 def _running_stack(settings: Settings, console: Console) -> Iterator[RunningStack]:
-    """The stack that serves this model already, or one of our own on free ports for the while."""
+    """Yields the stack that serves this model already, or else a temporary one on free ports."""
     if running := StackFile(Path(settings.run_dir)).find(settings):
         console.print(f"using the stack that runs already, process {running.pid}")
         yield running
         return
     stack = Stack(settings.with_free_ports(), console)
-    _on_signals(stack.stopped.set)
+    _on_stop_signals(stack.stopped.set)
     try:
         stack.start()
         threading.Thread(target=_watch, args=(stack,), daemon=True).start()
@@ -90,26 +90,26 @@ def _running_stack(settings: Settings, console: Console) -> Iterator[RunningStac
         with console.status("stopping …"):
             stack.stop()
     if not stack.restarts:
-        stack.forget()
+        stack.remove_logs()
 
 
 def _watch(stack: Stack) -> None:
-    """A stack that does not come back is the command's failure to tell."""
+    """Ignores StackFailed: if the stack stays down, the command itself fails and reports it."""
     with contextlib.suppress(StackFailed):
         stack.watch()
 
 
-def play(role: str, settings: Settings, console: Console) -> int:
+def run_container(command: str, settings: Settings, console: Console) -> int:
     stopped = threading.Event()
-    _on_signals(stopped.set)
+    _on_stop_signals(stopped.set)
     Path(settings.run_dir).mkdir(parents=True, exist_ok=True)
-    ROLES[role](settings, console, stopped)
+    CONTAINER_COMMANDS[command](settings, console, stopped)
     return 0
 
 
-def _on_signals(act: Callable[[], None]) -> None:
+def _on_stop_signals(callback: Callable[[], None]) -> None:
     for signum in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(signum, lambda *_: act())
+        signal.signal(signum, lambda *_: callback())
 
 
 def main() -> None:
@@ -119,8 +119,8 @@ def main() -> None:
         settings = Settings.from_env()
         if arguments.command == "check":
             CHECKS[arguments.part](settings)
-        elif arguments.command in ROLES:
-            sys.exit(play(arguments.command, settings, console))
+        elif arguments.command in CONTAINER_COMMANDS:
+            sys.exit(run_container(arguments.command, settings, console))
         elif arguments.command == "serve":
             sys.exit(serve(settings, console))
         else:
@@ -137,7 +137,7 @@ def _parse() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name in ("serve", *ROLES):
+    for name in ("serve", *CONTAINER_COMMANDS):
         commands.add_parser(name)
     commands.add_parser("exec").add_argument(
         "program", nargs=argparse.REMAINDER, metavar="-- CMD …"

@@ -1,4 +1,4 @@
-"""The HTTP gateway beside a stack, as a child process of the launcher."""
+"""The HTTP gateway of a stack, as a child process of the launcher."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from ray_stages.launcher import tls
 from ray_stages.launcher.child_process import start_child, stop_child
 from ray_stages.settings import ROOT, Settings
 
-ANSWER_SECONDS = 5.0  # beyond its own draining
+STOP_SECONDS = 5.0  # in addition to the time that the gateway drains
 
 
 @dataclass
 class GatewayProcess:
-    """It needs no Triton to start, and says so to who asks while there is none."""
+    """The gateway starts without Triton, and refuses requests until Triton is ready.
+
+    grpc: the host:port of Triton. address: the gateway's URL, known once it listens.
+    """
 
     settings: Settings
     grpc: str
@@ -27,7 +30,7 @@ class GatewayProcess:
     process: subprocess.Popen[str] | None = None
 
     def start(self) -> bool:
-        """Whether it listens, as soon as that is known; the second time at the same port."""
+        """Returns whether the gateway listens; a restarted gateway takes the same port again."""
         port = urlsplit(self.address).port or self.settings.gateway_port
         self.process = start_child(
             [sys.executable, "-m", "gateway"],
@@ -35,7 +38,7 @@ class GatewayProcess:
             env={
                 **os.environ,
                 "TRITON_GRPC": self.grpc,
-                "TRITON_TLS_CA": tls.trusted(self.settings),
+                "TRITON_TLS_CA": tls.ca_file(self.settings),
                 "MODEL": self.settings.model,
                 "GATEWAY_PORT": str(port),
             },
@@ -48,10 +51,10 @@ class GatewayProcess:
         self.address = line.rpartition(" ")[2].strip() or self.address
         return bool(line)
 
-    def ended(self) -> bool:
+    def has_ended(self) -> bool:
         return self.process is None or self.process.poll() is not None
 
     def stop(self) -> None:
-        """It takes no more requests, and answers those it has."""
+        """Stops the gateway after it has answered the requests that it accepted."""
         if self.process is not None:
-            stop_child(self.process, 2 * self.settings.drain_seconds + ANSWER_SECONDS)
+            stop_child(self.process, 2 * self.settings.drain_seconds + STOP_SECONDS)

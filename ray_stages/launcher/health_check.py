@@ -1,4 +1,4 @@
-"""Whether a container does its work, for its health check: each role is asked in its own way."""
+"""Health checks of the containers, one for each kind; each raises OSError with the reason."""
 
 from __future__ import annotations
 
@@ -7,30 +7,32 @@ import ssl
 import urllib.error
 import urllib.request
 
-from ray_stages.launcher.heartbeat import STALE_SECONDS, silent_seconds
+from ray_stages.launcher.heartbeat import STALE_SECONDS, seconds_since_heartbeat
 from ray_stages.settings import Settings
 
-SECONDS = 20.0
+TIMEOUT_SECONDS = 20.0
 
 
-def gateway(settings: Settings) -> None:
-    """It answers when a tiny picture has gone through all of the house."""
+def check_gateway(settings: Settings) -> None:
+    """Calls `/readyz`, which draws a tiny picture through the whole service."""
     scheme = "https" if os.environ.get("TLS_CERTIFICATE") else "http"
     url = f"{scheme}://127.0.0.1:{settings.gateway_port}/readyz"
-    own = ssl.create_default_context()
-    # Its certificate is for the name that clients call it by.
-    own.check_hostname, own.verify_mode = False, ssl.CERT_NONE
+    context = ssl.create_default_context()
+    # The certificate is for the public host name, not for 127.0.0.1.
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
-        urllib.request.urlopen(url, timeout=SECONDS, context=own).close()
+        urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS, context=context).close()
     except urllib.error.HTTPError as error:
         raise OSError(error.read().decode()) from None
 
 
-def triton(settings: Settings) -> None:
+def check_triton(settings: Settings) -> None:
+    """Draws a tiny picture over gRPC."""
     from relay_client import Client, RequestError
 
+    address = f"127.0.0.1:{settings.grpc_port}"
     try:
-        with Client(f"127.0.0.1:{settings.grpc_port}", timeout=SECONDS, retries=0) as client:
+        with Client(address, timeout=TIMEOUT_SECONDS, retries=0) as client:
             client.generate(
                 "a red circle", seed=0, width=64, height=64, steps=1, guidance_scale=1, priority=1
             )
@@ -38,11 +40,11 @@ def triton(settings: Settings) -> None:
         raise OSError(str(error)) from None
 
 
-def node(settings: Settings) -> None:
-    """A node has nothing of its own to draw with: its role must still watch over it."""
-    silent = silent_seconds(settings)
-    if silent > STALE_SECONDS:
-        raise OSError(f"no heartbeat for {silent:.0f} s, the limit is {STALE_SECONDS:.0f} s")
+def check_node(settings: Settings) -> None:
+    """A Ray node cannot draw by itself, so its heartbeat is checked."""
+    seconds = seconds_since_heartbeat(settings)
+    if seconds > STALE_SECONDS:
+        raise OSError(f"no heartbeat for {seconds:.0f} s, the limit is {STALE_SECONDS:.0f} s")
 
 
-CHECKS = {"gateway": gateway, "triton": triton, "node": node}
+CHECKS = {"gateway": check_gateway, "triton": check_triton, "node": check_node}

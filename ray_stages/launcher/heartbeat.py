@@ -1,4 +1,4 @@
-"""How a container's health check sees that its role still watches over its parts."""
+"""A file that a container's main process touches, so that the health check sees it is alive."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from ray_stages.settings import Settings
 STALE_SECONDS = 30.0
 
 
-def beat(settings: Settings) -> None:
-    _file(settings).touch()
+def record_heartbeat(settings: Settings) -> None:
+    _heartbeat_file(settings).touch()
 
 
-def silent_seconds(settings: Settings) -> float:
-    """Since the last beat; infinite where there was none."""
+def seconds_since_heartbeat(settings: Settings) -> float:
+    """Returns infinity if there was no heartbeat yet."""
     try:
-        return time.time() - _file(settings).stat().st_mtime
+        return time.time() - _heartbeat_file(settings).stat().st_mtime
     except FileNotFoundError:
         return float("inf")
 
 
-def _file(settings: Settings) -> Path:
+def _heartbeat_file(settings: Settings) -> Path:
     return Path(settings.run_dir) / "heartbeat"

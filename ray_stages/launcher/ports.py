@@ -1,4 +1,4 @@
-"""Which ports a stack listens on."""
+"""The ports that a stack's tritonserver listens on."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 from ray_stages.settings import Settings
 
-EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
-LOWEST = 10_000
-TRIES = 100
+EPHEMERAL_RANGE_FILE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+LOWEST_PORT = 10_000
+ATTEMPTS = 100
 
 
 @dataclass(frozen=True)
@@ -22,30 +22,38 @@ class Ports:
 
     @classmethod
     def choose(cls, settings: Settings) -> Ports:
-        """Takes the settings' ports, a free one for each 0; OSError names a port that is taken."""
+        """Takes the settings' ports, and a free port for each 0.
+
+        Raises OSError with the setting's name for a port that is taken.
+        """
         wanted = {
             "HTTP_PORT": settings.http_port,
             "GRPC_PORT": settings.grpc_port,
             "METRICS_PORT": settings.metrics_port,
         }
-        held: list[socket.socket] = []
+        sockets: list[socket.socket] = []
         try:
             for name, port in wanted.items():
-                held.append(_bind(settings.bind, name, port) if port else bind_free(settings.bind))
-            http, grpc, metrics = (sock.getsockname()[1] for sock in held)
+                host = settings.bind
+                sockets.append(_bind(host, name, port) if port else bind_free_port(host))
+            http, grpc, metrics = (sock.getsockname()[1] for sock in sockets)
         finally:
-            for sock in held:
+            for sock in sockets:
                 sock.close()
         return cls(http, grpc, metrics)
 
 
-def bind_free(host: str) -> socket.socket:
-    """A port that the kernel gives nobody unasked.
+def bind_free_port(host: str) -> socket.socket:
+    """Binds a free port below the kernel's ephemeral range.
 
-    One of those it hands out could be another's by the time a part that died comes back to it.
+    A restarted tritonserver listens on the same port again. A port of the ephemeral range could
+    have been given to another process in the meantime.
     """
-    first = int(EPHEMERAL.read_text().split()[0]) if EPHEMERAL.exists() else 32768
-    for port in random.sample(range(LOWEST, max(first, LOWEST + TRIES)), TRIES):
+    first = (
+        int(EPHEMERAL_RANGE_FILE.read_text().split()[0]) if EPHEMERAL_RANGE_FILE.exists() else 32768
+    )
+    candidates = range(LOWEST_PORT, max(first, LOWEST_PORT + ATTEMPTS))
+    for port in random.sample(candidates, ATTEMPTS):
         try:
             return _bind(host, "port", port)
         except OSError:

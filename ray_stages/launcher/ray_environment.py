@@ -9,27 +9,31 @@ from ray_stages.settings import ROOT, Settings
 
 
 def ray_environment(settings: Settings) -> dict[str, str]:
-    """What all that join one Ray must agree on; a private one keeps to loopback and has a key."""
+    """Returns the variables that all processes of one Ray cluster must share.
+
+    A private cluster, which this machine starts for itself, listens on loopback only and wants a
+    token.
+    """
     common = {
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
         "RAY_USAGE_STATS_ENABLED": "0",
-        # Lines that differ in numbers only are not the same line: each is of another request.
+        # Ray would drop lines that differ in numbers only, but each belongs to another request.
         "RAY_DEDUP_LOGS": "0",
         "RAY_COLOR_PREFIX": "0",
-        # Of each call Ray's head keeps what became of it, some 2 kB; 100,000 of them by default.
+        # Ray's head keeps some 2 kB about each finished call, by default for 100,000 calls.
         "RAY_task_events_max_num_task_in_gcs": "5000",
-        # One that does not answer would be asked to finish what it has: it must go, to be replaced.
+        # Serve would let a replica that does not answer finish its requests before it is replaced.
         "RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS": "1",
-        # OpenMP threads that wait for each other spin this often, then sleep: long enough for a
-        # layer, and short enough not to keep another stage from its core (16 clients on 2 cores:
-        # 2.3 pictures a second instead of 2.1).
+        # How often a waiting OpenMP thread spins before it sleeps: long enough for one layer, short
+        # enough to leave the core to another stage (16 clients on 2 cores: 2.3 pictures a second
+        # instead of 2.1).
         "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", "3000"),
     }
     if settings.ray_address:
         return common
     return {
         **common,
-        # Named after other systems, but on Linux too it makes Ray keep to 127.0.0.1.
+        # Despite its name, this makes Ray listen on 127.0.0.1 only, on Linux too.
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),

@@ -15,8 +15,8 @@ from pathlib import Path
 from ray_stages.launcher.child_process import start_child, stop_child
 
 GCS_PORT = 6379
-STORE_BYTES = 256 * 1024**2  # of objects; what stages hand each other is small
-STARTED = "Ray runtime started"  # said when the head knows this node: a driver may join then
+OBJECT_STORE_BYTES = 256 * 1024**2  # the tensors between stages are small
+STARTED_LINE = "Ray runtime started"  # printed once the head knows this node: a driver may join
 STOP_SECONDS = 10.0
 CONNECT_SECONDS = 2.0
 RETRY_SECONDS = 0.5
@@ -24,70 +24,73 @@ RETRY_SECONDS = 0.5
 
 @dataclass
 class RayNode:
-    """address: host:port of the head, which is this node itself where `head` is true.
+    """A process of `ray start`.
 
-    words: a file for what `ray start` says, pages of advice that nobody in a container can follow.
+    address: host:port of the cluster's head, which is this node itself if `is_head` is true.
+    log_file: where `ray start` writes its output, pages of advice that do not apply in a container.
     """
 
     address: str
     cpus: int
-    words: Path
-    head: bool = False
+    log_file: Path
+    is_head: bool = False
     process: subprocess.Popen[bytes] | None = None
 
     @classmethod
-    def of_head(cls, words: Path) -> RayNode:
-        """Only Serve's controller runs on it: a stage that fills its memory ends no cluster."""
-        return cls(f"{_own_address()}:{GCS_PORT}", cpus=0, words=words, head=True)
+    def create_head(cls, log_file: Path) -> RayNode:
+        """Creates the head, with no CPUs for stages: one that fills its memory would end all."""
+        return cls(f"{_local_address()}:{GCS_PORT}", cpus=0, log_file=log_file, is_head=True)
 
     def start(self) -> None:
         command = [
             *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block"),
-            *(self._as_head() if self.head else self._joining()),
+            *(self._head_options() if self.is_head else self._worker_options()),
             f"--num-cpus={self.cpus}",
-            f"--object-store-memory={STORE_BYTES}",
+            f"--object-store-memory={OBJECT_STORE_BYTES}",
             "--disable-usage-stats",
         ]
-        with self.words.open("wb") as file:
+        with self.log_file.open("wb") as file:
             self.process = start_child(command, stdout=file, stderr=file)
 
-    def _as_head(self) -> list[str]:
+    def _head_options(self) -> list[str]:
         host = self.address.rpartition(":")[0]
         ports = [f"--port={GCS_PORT}", "--include-dashboard=false"]
         return ["--head", f"--node-ip-address={host}", *ports]
 
-    def _joining(self) -> list[str]:
-        return [f"--address={self.address}", f"--node-ip-address={_own_address(self.address)}"]
+    def _worker_options(self) -> list[str]:
+        return [f"--address={self.address}", f"--node-ip-address={_local_address(self.address)}"]
 
     def wait_for_head(self, seconds: float, stopped: Callable[[], bool]) -> None:
-        """TimeoutError names the head that does not answer."""
+        """Raises TimeoutError if the head does not answer within `seconds`."""
         end = time.monotonic() + seconds
-        while not stopped() and not answers(self.address):
+        while not stopped() and not accepts_connections(self.address):
             if time.monotonic() > end:
                 raise TimeoutError(
                     f"RAY_ADDRESS={self.address} does not answer within START_SECONDS={seconds}"
                 )
             time.sleep(RETRY_SECONDS)
 
-    def started(self) -> bool:
-        return STARTED in self._said()
+    def has_started(self) -> bool:
+        return STARTED_LINE in self._output()
 
     def fault(self) -> str | None:
+        """Returns why this node has ended, or None while it runs."""
         if self.process is not None and self.process.poll() is None:
             return None
-        last = ["", *self._said().split("\n")][-1]
+        last = ["", *self._output().split("\n")][-1]
         return f"this node's Ray has ended: {last}"
 
     def stop(self) -> None:
         if self.process is not None:
             stop_child(self.process, STOP_SECONDS)
 
-    def _said(self) -> str:
-        return self.words.read_text(errors="replace").strip() if self.words.exists() else ""
+    def _output(self) -> str:
+        file = self.log_file
+        return file.read_text(errors="replace").strip() if file.exists() else ""
 
 
-def answers(address: str) -> bool:
-    """Whether something listens there."""
+def accepts_connections(address: str) -> bool:
+    """Returns whether something listens at `address` (host:port)."""
     host, _, port = address.rpartition(":")
     try:
         with socket.create_connection((host, int(port)), CONNECT_SECONDS):
@@ -96,18 +99,21 @@ def answers(address: str) -> bool:
         return False
 
 
-def _own_address(peer: str = "") -> str:
-    """The one of our addresses that `peer` sees: a container may stand in several networks."""
+def _local_address(peer: str = "") -> str:
+    """Returns the local IP address that `peer` sees: a container may be in several networks."""
     host, _, port = peer.rpartition(":")
     if not host:
         return socket.gethostbyname(socket.gethostname())
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect((host, int(port)))  # sends nothing
+        probe.connect((host, int(port)))  # UDP: this sends nothing
         return str(probe.getsockname()[0])
 
 
-def make_token() -> None:
-    """The cluster's key, where nobody gave one: the other nodes read it from the same file."""
+def create_auth_token() -> None:
+    """Writes a new token to RAY_AUTH_TOKEN_PATH unless one is given or the file exists.
+
+    The other nodes read the same file.
+    """
     path = os.environ.get("RAY_AUTH_TOKEN_PATH")
     if path and not os.environ.get("RAY_AUTH_TOKEN") and not Path(path).exists():
         temporary = Path(f"{path}.{os.getpid()}")

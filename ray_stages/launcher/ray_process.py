@@ -1,6 +1,6 @@
-"""The launcher's child that holds Ray: starts or joins a cluster, deploys the stages, watches them.
+"""The launcher's child that uses Ray: starts or joins a cluster, deploys the stages, watches them.
 
-Speaks to the launcher by JSON lines on stdout; everything else goes to stderr.
+It sends events to the launcher as JSON lines on stdout; all other output goes to stderr.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ OBJECT_STORE_BYTES = 512 * 1024**2
 WATCH_SECONDS = 1.0
 
 
-def tell(event: str, **facts: Any) -> None:
-    print(json.dumps({"event": event, **facts}), file=PROTOCOL, flush=True)
+def send_event(event: str, **facts: Any) -> None:
+    print(json.dumps({"event": event, **facts}), file=EVENT_STREAM, flush=True)
 
 
 def start_ray(settings: Settings, temp_dir: str) -> None:
@@ -46,20 +46,26 @@ def start_ray(settings: Settings, temp_dir: str) -> None:
 
 
 def undeploy(settings: Settings, generation: str) -> None:
-    """Of a Ray that was there before, only what nobody else uses ends; a private one as a whole."""
+    """Deletes this generation from a shared cluster, unless bridges of other stacks use it.
+
+    A private cluster needs no deletion: it ends as a whole.
+    """
     if settings.ray_address and not ray.get(registry().bridges.remote()):
         delete(generation)
 
 
 def watch(generation: str, stopped: threading.Event) -> None:
-    """Tells each change of a stage's status, until told to stop."""
+    """Sends an event for each change of a stage's status, and lets the generation go live.
+
+    Returns when `stopped` is set.
+    """
     known: dict[str, str] = {}
     live = False
     while not stopped.wait(WATCH_SECONDS if live else 0.1):
         for stage, status, reason in statuses(generation):
             if status != known.get(stage):
                 known[stage] = status
-                tell("stage", stage=stage, status=status, message=reason)
+                send_event("stage", stage=stage, status=status, message=reason)
         if not live and may_go_live(generation):
             live = True
             go_live(generation)
@@ -69,15 +75,15 @@ def watch(generation: str, stopped: threading.Event) -> None:
 
 
 def main(folder: str) -> None:
-    """folder: ours alone, for what Ray writes; removed in the end."""
+    """folder: a private folder for the files that Ray writes; it is removed at the end."""
     settings = Settings.from_env()
     stopped = threading.Event()
     try:
         start_ray(settings, f"{folder}/ray")
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, lambda *_: stopped.set())
-        _end_with_cluster(stopped, folder)
-        tell("ray", address=ray.get_runtime_context().gcs_address)
+        _exit_when_cluster_ends(stopped, folder)
+        send_event("ray", address=ray.get_runtime_context().gcs_address)
         generation = deploy(settings)
         watch(generation, stopped)
         undeploy(settings, generation)
@@ -87,8 +93,8 @@ def main(folder: str) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _end_with_cluster(stopped: threading.Event, folder: str) -> None:
-    """Ends this process as soon as Ray's own have: each call into Ray would block for a minute."""
+def _exit_when_cluster_ends(stopped: threading.Event, folder: str) -> None:
+    """Ends this process when Ray's processes end: each call into Ray would block for a minute."""
 
     def ended(process: psutil.Process) -> None:
         if not stopped.is_set():
@@ -100,8 +106,8 @@ def _end_with_cluster(stopped: threading.Event, folder: str) -> None:
 
 
 if __name__ == "__main__":
-    # Ray and its workers may print to stdout, the launcher's channel: keep that for ourselves.
-    PROTOCOL = os.fdopen(os.dup(1), "w")
+    # Ray and its workers may print to stdout, which carries the events: give them stderr instead.
+    EVENT_STREAM = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     sys.stdout = sys.stderr
     main(sys.argv[1])

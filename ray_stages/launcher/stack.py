@@ -1,4 +1,4 @@
-"""One machine's stack, Ray with the stages and tritonserver: started, watched, drained."""
+"""The stack of one machine: Ray with the stages, tritonserver and the gateway."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ray_stages.errors import StackFailed
 from ray_stages.launcher.child_process import start_child, stop_child
 from ray_stages.launcher.gateway_process import GatewayProcess
 from ray_stages.launcher.ports import Ports
-from ray_stages.launcher.progress import latest
+from ray_stages.launcher.progress import describe_progress
 from ray_stages.launcher.ray_environment import ray_environment
 from ray_stages.launcher.stack_file import RunningStack, StackFile
 from ray_stages.launcher.triton_server import TritonServer
@@ -34,6 +34,11 @@ START_ATTEMPTS = 5
 
 
 class Stack:
+    """Starts the parts, restarts those that end, and stops them in order.
+
+    stopped: set it to make `start` and `watch` return. restarts: how often a part was restarted.
+    """
+
     def __init__(self, settings: Settings, console: Console, *, with_gateway: bool = False) -> None:
         self.settings = settings
         self.console = console
@@ -43,10 +48,10 @@ class Stack:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._environment = {**os.environ, **ray_environment(settings)}
         self._triton = TritonServer(
-            settings, self.ports, self.folder / "draining", self._log_of("triton")
+            settings, self.ports, self.folder / "draining", self._open_log("triton")
         )
         grpc = f"{settings.host}:{self.ports.grpc}"
-        log = self._log_of("gateway") if with_gateway else None
+        log = self._open_log("gateway") if with_gateway else None
         self._gateway = log and GatewayProcess(settings, grpc, log)
         self._ray: subprocess.Popen[str] | None = None
         self._ray_address = ""
@@ -61,6 +66,7 @@ class Stack:
         return RunningStack.of(self.settings, self.ports, gateway)
 
     def start(self) -> None:
+        """Returns when every part answers. Raises StackFailed if one does not."""
         begin = time.monotonic()
         if self._gateway and not self._gateway.start():
             raise StackFailed(f"the gateway does not start; {self.folder}/gateway.log says why")
@@ -68,12 +74,12 @@ class Stack:
             self._start_ray(status.update)
             self.console.print(f"stages ready after {time.monotonic() - begin:.1f} s")
             status.update("starting tritonserver …")
-            self._patiently(self._start_triton)
+            self._with_retries(self._start_triton)
             self.console.print(f"tritonserver ready after {time.monotonic() - begin:.1f} s")
         self._file.write(self.running)
 
     def watch(self) -> None:
-        """Until stopped: notices within a second or two what died, and brings it back."""
+        """Restarts, within a second or two, every part that ends. Returns when stopped."""
         while not self.stopped.wait(WATCH_SECONDS):
             while not self._events.empty():
                 event = self._events.get()
@@ -84,13 +90,13 @@ class Stack:
                 self._restart(fault, with_ray=True)
             elif fault := self._triton.fault():
                 self._restart(fault, with_ray=False)
-            if self._gateway and self._gateway.ended():
+            if self._gateway and self._gateway.has_ended():
                 self.restarts += 1
                 self.console.print("the gateway has ended: bringing it back")
                 self._gateway.start()
 
     def stop(self) -> None:
-        """From the front to the back: what was accepted is answered by what still runs."""
+        """Stops the parts from front to back, so that accepted requests are still answered."""
         self._file.remove()
         if self._gateway:
             self._gateway.stop()
@@ -99,65 +105,67 @@ class Stack:
         self._triton.stop(STOP_SECONDS)
         self._stop_ray()
 
-    def forget(self) -> None:
-        """Removes the logs of a stack that nobody will ask about."""
+    def remove_logs(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _restart(self, fault: str, *, with_ray: bool) -> None:
-        """Raises StackFailed when nothing that is tried brings it back."""
+        """Raises StackFailed if the last attempt fails too."""
         begin = time.monotonic()
         self.restarts += 1
         self.console.print(f"{fault}: bringing it back")
-        self._patiently(lambda: self._bring_back(with_ray))
+        self._with_retries(lambda: self._start_again(with_ray))
         self.console.print(f"back after {time.monotonic() - begin:.1f} s")
 
-    def _bring_back(self, with_ray: bool) -> None:
+    def _start_again(self, with_ray: bool) -> None:
         self._triton.stop(STOP_SECONDS)
         if with_ray or self._ray_fault():
             self._stop_ray()
             self._start_ray(lambda text: None)
         self._start_triton()
 
-    def _patiently(self, start: Callable[[], None]) -> None:
-        """On a busy machine, tritonserver may end while its stubs start, in a lock of its own."""
+    def _with_retries(self, start: Callable[[], None]) -> None:
+        """Calls `start` up to START_ATTEMPTS times.
+
+        On a busy machine tritonserver may abort while its stubs start (boost's lock_exception).
+        """
         retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(self._may_still_start),
+            retry=tenacity.retry_if_exception(self._should_retry),
             stop=tenacity.stop_after_attempt(START_ATTEMPTS),
             wait=tenacity.wait_exponential(max=10),
-            before_sleep=self._say_why_again,
+            before_sleep=self._report_retry,
             reraise=True,
         )
         retrying(start)
 
-    def _may_still_start(self, error: BaseException) -> bool:
+    def _should_retry(self, error: BaseException) -> bool:
         return isinstance(error, Exception) and not self.stopped.is_set()
 
-    def _say_why_again(self, state: tenacity.RetryCallState) -> None:
-        why = state.outcome and state.outcome.exception()
-        self.console.print(f"{why}; trying again", soft_wrap=True)
+    def _report_retry(self, state: tenacity.RetryCallState) -> None:
+        reason = state.outcome and state.outcome.exception()
+        self.console.print(f"{reason}; trying again", soft_wrap=True)
 
-    def _start_ray(self, say: Callable[[str], None]) -> None:
-        """Returns once every stage runs."""
-        # Ray opens its own folder to all users of the machine; the one around it is closed.
+    def _start_ray(self, report: Callable[[str], None]) -> None:
+        """Returns when every stage runs; calls `report` with the progress until then."""
+        # Ray makes its own folder readable for all users; the folder around it is private.
         self._ray_folder = tempfile.mkdtemp(prefix="relay-")
         self._ray = start_child(
             [sys.executable, "-m", "ray_stages.launcher.ray_process", self._ray_folder],
             env=self._environment,
             stdout=subprocess.PIPE,
-            stderr=self._log_of("ray"),
+            stderr=self._open_log("ray"),
             text=True,
         )
         self._events = queue.Queue()
         threading.Thread(target=_read_events, args=(self._ray, self._events), daemon=True).start()
         running: set[str] = set()
 
-        def say_progress() -> None:
-            doing = latest(self.folder / "ray.log")
+        def report_progress() -> None:
+            doing = describe_progress(self.folder / "ray.log")
             count = f"{len(running)} of {len(STAGES)}"
-            say(f"loading the stages … {count}{doing and f' ({doing})'}")
+            report(f"loading the stages … {count}{doing and f' ({doing})'}")
 
         while len(running) < len(STAGES):
-            self._until(lambda: not self._events.empty(), self._ray_fault, say_progress)
+            self._wait_until(lambda: not self._events.empty(), self._ray_fault, report_progress)
             event = self._events.get()
             if event["event"] == "ray":
                 self._ray_address = event["address"]
@@ -167,21 +175,22 @@ class Stack:
                 raise StackFailed(f"stage {event['stage']} did not start: {event['message']}")
 
     def _start_triton(self) -> None:
-        self._triton.stop(STOP_SECONDS)  # what is left of an attempt before
+        self._triton.stop(STOP_SECONDS)  # what a failed attempt has left
         self._triton.start({**self._environment, "RAY_ADDRESS": self._ray_address})
-        # While it starts, its stubs appear one by one: only the server's own end is a fault then.
-        self._until(self._triton.ready, self._triton.ended)
+        # The stubs appear one by one, so a missing stub is no fault during the start.
+        self._wait_until(self._triton.is_ready, self._triton.server_fault)
 
-    def _until(
+    def _wait_until(
         self,
         ready: Callable[[], bool],
         fault: Callable[[], str | None],
         meanwhile: Callable[[], None] = lambda: None,
     ) -> None:
+        """Raises StackFailed on a fault, when stopped, or after START_SECONDS."""
         end = time.monotonic() + self.settings.start_seconds
         while not ready():
-            if problem := fault():
-                raise StackFailed(f"{problem}; the logs are in {self.folder}")
+            if found := fault():
+                raise StackFailed(f"{found}; the logs are in {self.folder}")
             if self.stopped.is_set():
                 raise StackFailed("stopped while starting")
             if time.monotonic() > end:
@@ -198,7 +207,7 @@ class Stack:
             self._ray = None
             shutil.rmtree(self._ray_folder, ignore_errors=True)
 
-    def _log_of(self, part: str) -> IO[bytes]:
+    def _open_log(self, part: str) -> IO[bytes]:
         if self.settings.log_to == "stdout":
             return sys.stdout.buffer
         return (self.folder / f"{part}.log").open("ab")

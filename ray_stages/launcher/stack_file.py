@@ -1,4 +1,4 @@
-"""How a command finds the stack that `make serve` runs: a small file a stack."""
+"""A JSON file for each running stack, by which a command finds the stack of `make serve`."""
 
 from __future__ import annotations
 
@@ -17,15 +17,18 @@ from ray_stages.settings import Settings
 
 @dataclass(frozen=True)
 class RunningStack:
-    """Addresses are host:port; `serves` must be equal where a command is to use this stack."""
+    """A stack's process id and addresses (host:port).
+
+    served_model: a command uses this stack only if its settings give the same list.
+    """
 
     pid: int
     http: str
     grpc: str
     metrics: str
-    serves: list[str]
-    gateway: str = ""  # an address with http:// or https://, where there is one
-    tls_ca: str = ""  # a file, where gRPC speaks TLS
+    served_model: list[str]
+    gateway: str = ""  # a URL; empty if the stack has no gateway
+    tls_ca: str = ""  # a CA file; empty if gRPC has no TLS
 
     @classmethod
     def of(cls, settings: Settings, ports: Ports, gateway: str = "") -> RunningStack:
@@ -34,12 +37,12 @@ class RunningStack:
             http=f"{settings.host}:{ports.http}",
             grpc=f"{settings.host}:{ports.grpc}",
             metrics=f"{settings.host}:{ports.metrics}",
-            serves=_serves(settings),
+            served_model=_served_model(settings),
             gateway=gateway,
-            tls_ca=tls.trusted(settings),
+            tls_ca=tls.ca_file(settings),
         )
 
-    def answers(self) -> bool:
+    def is_ready(self) -> bool:
         try:
             with urllib.request.urlopen(
                 f"http://{self.http}/v2/health/ready", timeout=2
@@ -63,15 +66,15 @@ class StackFile:
         self.path.unlink(missing_ok=True)
 
     def find(self, settings: Settings) -> RunningStack | None:
-        """The first stack that is alive and serves the same model in the same way."""
+        """Returns the first ready stack that serves the same model in the same way."""
         for path in sorted(self.folder.glob("*.json")):
             stack = RunningStack(**json.loads(path.read_text()))
             if not psutil.pid_exists(stack.pid):
-                path.unlink(missing_ok=True)  # left by a launcher that was killed
-            elif stack.serves == _serves(settings) and stack.answers():
+                path.unlink(missing_ok=True)  # its launcher was killed
+            elif stack.served_model == _served_model(settings) and stack.is_ready():
                 return stack
         return None
 
 
-def _serves(settings: Settings) -> list[str]:
+def _served_model(settings: Settings) -> list[str]:
     return [settings.model, settings.model_variant, settings.device, settings.precision]

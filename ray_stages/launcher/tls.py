@@ -1,4 +1,4 @@
-"""gRPC with TLS: what tritonserver is told, and what its clients on this machine trust."""
+"""TLS for gRPC: the options of tritonserver, and the CA file for its clients on this machine."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def server_options(settings: Settings) -> list[str]:
     ]
 
 
-def trusted(settings: Settings) -> str:
-    """The file of the authority whose servers to trust: TRITON_TLS_CA, else the certificate itself.
+def ca_file(settings: Settings) -> str:
+    """Returns the CA file that clients trust: TRITON_TLS_CA, or else the certificate itself.
 
-    Empty where gRPC is plain.
+    Returns "" if gRPC has no TLS.
     """
     if not settings.grpc_tls_certificate:
         return ""

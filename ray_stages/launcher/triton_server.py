@@ -1,4 +1,4 @@
-"""Finds a tritonserver, the container's own or the wheel's, and runs it as a child process."""
+"""Finds a tritonserver, in NVIDIA's container or in the wheel, and runs it as a child process."""
 
 from __future__ import annotations
 
@@ -23,26 +23,29 @@ from ray_stages.launcher.child_process import start_child, stop_child
 from ray_stages.launcher.ports import Ports
 from ray_stages.settings import ROOT, Settings
 
-# It has been drained before, or has a dead stub and cannot drain.
+# Short: the server has been drained already, or has a dead stub and cannot drain.
 EXIT_SECONDS = 5
-IN_FLIGHT = "latent_relay_in_flight{"
-# Between two stages a request is in flight in neither, for a moment.
-IDLE_LOOKS = 3
+IN_FLIGHT_METRIC = "latent_relay_in_flight{"
+# Between two stages a request is in flight in neither for a moment, so one check is not enough.
+IDLE_CHECKS = 3
 STUB = "triton_python_backend_stub"
-MODELS = ROOT / "model_repository"
+MODEL_REPOSITORY = ROOT / "model_repository"
 
 
 @dataclass(frozen=True)
 class Distribution:
-    """Where a tritonserver lies, its backends, and the libraries it needs on the loader's path."""
+    """Paths of a tritonserver: its binary, its backends, and the folders for LD_LIBRARY_PATH."""
 
     binary: Path
     backends: Path
     libraries: list[Path]
 
 
-def find(cache_dir: Path) -> Distribution:
-    """Prefers the NVIDIA container's server: it is newer, and knows GPUs."""
+def find_distribution(cache_dir: Path) -> Distribution:
+    """Prefers the server of NVIDIA's container: it is newer and supports GPUs.
+
+    Raises FileNotFoundError if there is neither that nor the wheel `nvidia-pytriton`.
+    """
     container = Path("/opt/tritonserver")
     if (container / "bin" / "tritonserver").exists():
         return Distribution(
@@ -63,7 +66,7 @@ def find(cache_dir: Path) -> Distribution:
 
 
 def _libpython_folder() -> Path:
-    """Debian keeps it one folder deeper than its Python says."""
+    """Returns LIBDIR, or on Debian the folder below it where libpython is."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     folder = Path(sysconfig.get_config_var("LIBDIR"))
     deeper = folder / str(sysconfig.get_config_var("MULTIARCH"))
@@ -71,7 +74,7 @@ def _libpython_folder() -> Path:
 
 
 def _backends_of_wheel(package: Path, cache_dir: Path) -> Path:
-    """A directory as tritonserver wants it: backend, helper module and this Python's stub."""
+    """Links backend, helper module and this Python's stub into one folder, as Triton expects."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     backends = cache_dir / f"triton-backends-{version}"
     folder = backends / "python"
@@ -81,11 +84,11 @@ def _backends_of_wheel(package: Path, cache_dir: Path) -> Path:
         package / "backends" / "python" / "triton_python_backend_utils.py",
         package / "python_backend_stubs" / version / STUB,
     ):
-        _link(source, folder / source.name)
+        _symlink(source, folder / source.name)
     return backends
 
 
-def _link(source: Path, target: Path) -> None:
+def _symlink(source: Path, target: Path) -> None:
     if target.is_symlink() and target.readlink() == source:
         return
     temporary = target.with_name(f"{target.name}.{os.getpid()}")
@@ -95,47 +98,50 @@ def _link(source: Path, target: Path) -> None:
 
 @dataclass
 class TritonServer:
-    """One running tritonserver and the Python-backend processes (stubs) below it."""
+    """A tritonserver and its Python-backend processes, the stubs.
+
+    drain_file: while this file exists, the bridges refuse new requests.
+    """
 
     settings: Settings
     ports: Ports
     drain_file: Path
     log: IO[bytes]
     process: subprocess.Popen[bytes] | None = None
-    # Tells this server and its shared memory from others on the machine.
+    # Distinguishes this server and its shared memory from others on the machine.
     name: str = field(default_factory=lambda: f"latent_relay_{secrets.token_hex(4)}")
 
     @property
     def expected_stubs(self) -> int:
-        return len(list(MODELS.glob("*/1/model.py")))
+        return len(list(MODEL_REPOSITORY.glob("*/1/model.py")))
 
     def start(self, environment: dict[str, str]) -> None:
-        server = find(Path(self.settings.cache_dir))
-        libraries = [str(path) for path in server.libraries]
+        distribution = find_distribution(Path(self.settings.cache_dir))
+        libraries = [str(path) for path in distribution.libraries]
         inherited = environment.get("LD_LIBRARY_PATH")
         environment = {
             **environment,
             "DRAIN_FILE": str(self.drain_file),
-            # Ray's, which nobody reads from a stub, and which grow by some 50 MB an hour.
+            # Nobody reads Ray's own metrics from a stub, and they grow by some 50 MB an hour.
             "RAY_enable_metrics_collection": "false",
             "LD_LIBRARY_PATH": os.pathsep.join([*libraries, *([inherited] if inherited else [])]),
-            # The stub's interpreter finds its packages by the python that is first on the path.
+            # The stub's interpreter finds its packages by the first `python` on PATH.
             "PATH": os.pathsep.join(
                 [str(Path(sys.executable).parent), environment.get("PATH", "")]
             ),
         }
         self.drain_file.unlink(missing_ok=True)
-        command = [str(server.binary), *self._options(server)]
+        command = [str(distribution.binary), *self._options(distribution)]
         self.process = start_child(command, env=environment, stdout=self.log, stderr=self.log)
 
-    def _options(self, server: Distribution) -> list[str]:
+    def _options(self, distribution: Distribution) -> list[str]:
         settings, ports = self.settings, self.ports
-        # Behind a key that nobody is told, so that no client shares memory or changes models.
-        guarded = f"shared-memory,model-repository,trace,logging:closed={secrets.token_hex(16)}"
+        # A secret key closes these APIs: no client may share memory or change models.
+        restricted = f"shared-memory,model-repository,trace,logging:closed={secrets.token_hex(16)}"
         return [
             f"--id={self.name}",
-            f"--model-repository={MODELS}",
-            f"--backend-directory={server.backends}",
+            f"--model-repository={MODEL_REPOSITORY}",
+            f"--backend-directory={distribution.backends}",
             "--disable-auto-complete-config",
             f"--http-address={settings.bind}",
             f"--grpc-address={settings.bind}",
@@ -145,11 +151,11 @@ class TritonServer:
             f"--metrics-port={ports.metrics}",
             "--reuse-http-port=false",
             "--allow-gpu-metrics=false",
-            f"--http-restricted-api={guarded}",
-            f"--grpc-restricted-protocol={guarded}",
+            f"--http-restricted-api={restricted}",
+            f"--grpc-restricted-protocol={restricted}",
             *tls.server_options(settings),
-            # What is underway ends on the old connection. For the new one clients look the name
-            # up again, and find the servers that have come since.
+            # Running calls end on the old connection. For the new one clients resolve the host
+            # name again, and find servers that were added since.
             f"--grpc-max-connection-age={1000 * settings.grpc_connection_seconds}",
             f"--exit-timeout-secs={EXIT_SECONDS}",
             f"--backend-config=python,shm-region-prefix-name={self.name}",
@@ -157,31 +163,35 @@ class TritonServer:
         ]
 
     def stubs(self) -> list[psutil.Process]:
-        """The living Python-backend processes, also those of a tritonserver that is gone."""
-        return [process for process in psutil.process_iter() if self._is_living_stub(process)]
+        """Returns this server's running stubs, even if the server itself has ended."""
+        return [process for process in psutil.process_iter() if self._is_own_stub(process)]
 
-    def _is_living_stub(self, process: psutil.Process) -> bool:
+    def _is_own_stub(self, process: psutil.Process) -> bool:
         try:
-            is_stub = process.name().startswith(STUB[:15])
+            is_stub = process.name().startswith(STUB[:15])  # the kernel cuts names there
             return is_stub and any(self.name in word for word in process.cmdline())
         except psutil.Error:
             return False
 
-    def ended(self) -> str | None:
-        over = self.process is None or self.process.poll() is not None
-        return "tritonserver has ended" if over else None
+    def server_fault(self) -> str | None:
+        """Returns a message if the server itself has ended; the stubs are not checked."""
+        has_ended = self.process is None or self.process.poll() is not None
+        return "tritonserver has ended" if has_ended else None
 
     def fault(self) -> str | None:
-        """What is broken, if anything: Triton never restarts a dead stub, and stays 'ready'."""
-        if fault := self.ended():
+        """Returns what has ended, the server or stubs, or None.
+
+        Triton never restarts a dead stub, and its health endpoint still answers 200.
+        """
+        if fault := self.server_fault():
             return fault
         missing = self.expected_stubs - len(self.stubs())
         return (
             f"{missing} of {self.expected_stubs} Triton stubs have ended" if missing > 0 else None
         )
 
-    def ready(self) -> bool:
-        """Whether this server answers, and not another one that has its port."""
+    def is_ready(self) -> bool:
+        """Returns whether this server, and not another one on its port, is ready."""
         base = f"http://{self.settings.host}:{self.ports.http}/v2"
         try:
             with urllib.request.urlopen(f"{base}/health/ready", timeout=2) as answer:
@@ -192,35 +202,37 @@ class TritonServer:
             return False
 
     def drain(self) -> None:
-        """Refuses new work; returns when the old is answered, or DRAIN_SECONDS are over.
+        """Refuses new requests; returns when none is in flight, or after DRAIN_SECONDS.
 
-        SIGTERM alone would not do: Triton then stops all models at once, and a request in its
-        first stage is refused by the next.
+        SIGTERM alone would not drain: Triton stops all models at once, so that a request in its
+        first stage is refused by the next stage.
         """
         self.drain_file.touch()
         end = time.monotonic() + self.settings.drain_seconds
         idle = 0
-        while idle < IDLE_LOOKS and time.monotonic() < end:
+        while idle < IDLE_CHECKS and time.monotonic() < end:
             idle = 0 if self._in_flight() else idle + 1
             time.sleep(0.1)
 
     def stop(self, grace: float) -> None:
+        """Ends server and stubs, by SIGKILL after `grace` seconds, and frees shared memory."""
         if self.process is None:
             return
         stubs = self.stubs()
         stop_child(self.process, grace)
         for stub in psutil.wait_procs(stubs, timeout=2)[1]:
-            with contextlib.suppress(psutil.NoSuchProcess):  # it ended meanwhile
+            with contextlib.suppress(psutil.NoSuchProcess):  # it has ended by itself
                 stub.kill()
         for segment in Path("/dev/shm").glob(f"{self.name}*"):
             segment.unlink(missing_ok=True)
         self.process = None
 
     def _in_flight(self) -> float:
+        """Returns the requests in flight in all stages; 0 if the server does not answer."""
         url = f"http://{self.settings.host}:{self.ports.metrics}/metrics"
         try:
             with urllib.request.urlopen(url, timeout=5) as response:
                 lines = response.read().decode().splitlines()
         except OSError:
-            return 0  # it is gone, and nothing in it
-        return sum(float(line.split()[-1]) for line in lines if line.startswith(IN_FLIGHT))
+            return 0
+        return sum(float(line.split()[-1]) for line in lines if line.startswith(IN_FLIGHT_METRIC))

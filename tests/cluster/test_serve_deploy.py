@@ -14,7 +14,7 @@ import ray
 from ray.cluster_utils import Cluster
 
 from ray_stages.bridge.stage_handles import Links
-from ray_stages.launcher.ports import bind_free
+from ray_stages.launcher.ports import bind_free_port
 from ray_stages.serving.generations import serving
 from ray_stages.settings import STAGES
 from tests.support.paths import ROOT
@@ -27,7 +27,7 @@ START_SECONDS = 300
 @pytest.fixture
 def cluster() -> Iterator[tuple[str, str]]:
     """Its address, and that of its dashboard, which `serve deploy` talks to."""
-    with bind_free("127.0.0.1") as held:
+    with bind_free_port("127.0.0.1") as held:
         port = int(held.getsockname()[1])
     cluster = Cluster()
     cluster.add_node(num_cpus=CPUS, include_dashboard=True, dashboard_port=port)

@@ -1,4 +1,4 @@
-"""A container's role, its node and its health check, without Ray."""
+"""The commands of containers, the Ray node and the health checks, without Ray."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from ray_stages.errors import StackFailed
 from ray_stages.launcher import containers, health_check, ray_node
-from ray_stages.launcher.heartbeat import STALE_SECONDS, beat
+from ray_stages.launcher.heartbeat import STALE_SECONDS, record_heartbeat
 from ray_stages.settings import Settings
 
 
@@ -22,81 +22,83 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(run_dir=str(tmp_path), start_seconds=0)
 
 
-def test_a_node_is_well_while_its_role_watches(settings: Settings) -> None:
+def test_a_node_is_healthy_while_heartbeats_come(settings: Settings) -> None:
     with pytest.raises(OSError, match="no heartbeat for inf s, the limit is 30 s"):
-        health_check.node(settings)
-    beat(settings)
-    health_check.node(settings)
+        health_check.check_node(settings)
+    record_heartbeat(settings)
+    health_check.check_node(settings)
     long_ago = time.time() - STALE_SECONDS - 1
     os.utime(Path(settings.run_dir) / "heartbeat", (long_ago, long_ago))
     with pytest.raises(OSError, match="no heartbeat for 31 s"):
-        health_check.node(settings)
+        health_check.check_node(settings)
 
 
 @pytest.mark.parametrize("part", ["gateway", "triton"])
-def test_what_does_not_answer_is_not_well(part: str, settings: Settings, free_port: int) -> None:
+def test_a_part_that_does_not_answer_is_unhealthy(
+    part: str, settings: Settings, free_port: int
+) -> None:
     settings = replace(settings, gateway_port=free_port, grpc_port=free_port)
     with pytest.raises(OSError, match=r"refused|UNAVAILABLE|reach"):
         health_check.CHECKS[part](settings)
 
 
-def test_a_part_that_ends_ends_its_role(settings: Settings) -> None:
+def test_a_process_that_ends_ends_its_container(settings: Settings) -> None:
     with pytest.raises(StackFailed, match="it has ended"):
         containers._watch(settings, threading.Event(), lambda: None, lambda: "it has ended")
 
 
-def test_a_role_that_is_told_to_stop_has_no_fault(settings: Settings) -> None:
+def test_a_container_that_is_told_to_stop_has_no_fault(settings: Settings) -> None:
     stopped = threading.Event()
     stopped.set()
     assert not containers._watch(settings, stopped, lambda: None)
     assert containers._watch(settings, stopped, lambda: None, until=lambda: True)
 
 
-def test_who_joins_must_be_told_what(settings: Settings) -> None:
+def test_a_worker_without_ray_address_is_refused(settings: Settings) -> None:
     with pytest.raises(ValueError, match="RAY_ADDRESS is empty: host:port"):
-        containers._join(settings, threading.Event(), cpus=0)
+        containers._start_node(settings, threading.Event(), cpus=0)
 
 
-def test_a_head_that_does_not_answer_is_named(settings: Settings, free_port: int) -> None:
+def test_the_error_names_a_head_that_does_not_answer(settings: Settings, free_port: int) -> None:
     settings = replace(settings, ray_address=f"127.0.0.1:{free_port}")
     with pytest.raises(TimeoutError, match=f"127.0.0.1:{free_port} does not answer within START"):
-        containers._join(settings, threading.Event(), cpus=0)
+        containers._start_node(settings, threading.Event(), cpus=0)
 
 
-def test_a_head_that_answers_is_waited_for_no_longer(tmp_path: Path) -> None:
+def test_waiting_ends_when_the_head_answers(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as head:
-        there = ray_node.RayNode(f"127.0.0.1:{head.getsockname()[1]}", 0, tmp_path / "words")
-        there.wait_for_head(0, lambda: False)
+        node = ray_node.RayNode(f"127.0.0.1:{head.getsockname()[1]}", 0, tmp_path / "ray.log")
+        node.wait_for_head(0, lambda: False)
 
 
-def test_a_node_that_ended_says_its_last_words(tmp_path: Path) -> None:
-    words = tmp_path / "words"
-    assert ray_node.RayNode("127.0.0.1:1", 0, words).fault() == "this node's Ray has ended: "
-    words.write_text("welcome\nno such head\n\n")
-    assert (
-        ray_node.RayNode("127.0.0.1:1", 0, words).fault()
-        == "this node's Ray has ended: no such head"
-    )
+def test_the_fault_of_a_node_that_ended_is_the_last_line_of_its_log(tmp_path: Path) -> None:
+    log = tmp_path / "ray.log"
+    node = ray_node.RayNode("127.0.0.1:1", 0, log)
+    assert node.fault() == "this node's Ray has ended: "
+    log.write_text("welcome\nno such head\n\n")
+    assert node.fault() == "this node's Ray has ended: no such head"
 
 
-def test_own_address_is_the_one_that_the_peer_sees() -> None:
-    assert ray_node._own_address("127.0.0.1:6379") == "127.0.0.1"
+def test_the_local_address_is_the_one_that_the_peer_sees() -> None:
+    assert ray_node._local_address("127.0.0.1:6379") == "127.0.0.1"
 
 
-def test_a_token_is_made_once_for_us_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_is_created_once_and_only_we_can_read_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "token"
     monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(path))
-    ray_node.make_token()
+    ray_node.create_auth_token()
     token = path.read_text()
     assert len(token) == 64
     assert path.stat().st_mode & 0o777 == 0o600
-    ray_node.make_token()
+    ray_node.create_auth_token()
     assert path.read_text() == token
 
 
 def test_a_token_that_was_given_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_AUTH_TOKEN", "given")
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
-    ray_node.make_token()
+    ray_node.create_auth_token()
     assert not (tmp_path / "token").exists()

@@ -1,4 +1,4 @@
-"""The gateway as a process: by itself, and as the launcher runs it."""
+"""The gateway as a process: on its own, and as the launcher runs it."""
 
 from __future__ import annotations
 
@@ -39,24 +39,24 @@ def draw(process: GatewayProcess) -> httpx.Response:
     return httpx.get(f"{process.address}/imagine?prompt=a&seed=7", timeout=20, trust_env=False)
 
 
-def test_it_tells_its_address_and_its_checkpoint(child: GatewayProcess) -> None:
+def test_the_launcher_knows_its_address_and_it_knows_its_checkpoint(child: GatewayProcess) -> None:
     assert draw(child).content == png_of(7)
     models = httpx.get(f"{child.address}/v1/models", trust_env=False).json()
     assert models["data"][0]["id"] == "miniature-sd"
 
 
-def test_one_that_died_comes_back_where_it_was(child: GatewayProcess) -> None:
+def test_a_restarted_gateway_has_the_same_address(child: GatewayProcess) -> None:
     address = child.address
     assert child.process
     child.process.kill()
-    assert wait_until(child.ended)
+    assert wait_until(child.has_ended)
     assert child.start()
     assert child.address == address
     assert draw(child).status_code == 200
 
 
-def test_what_was_accepted_is_finished(child: GatewayProcess, drawing: FakeTriton) -> None:
-    """And nothing else is accepted, and streams of events end."""
+def test_stop_finishes_accepted_requests(child: GatewayProcess, drawing: FakeTriton) -> None:
+    """Meanwhile it accepts no others, and event streams end."""
     drawing.go_on.clear()
     with ThreadPoolExecutor() as pool:
         answer = pool.submit(draw, child)
@@ -82,7 +82,7 @@ def refuses(process: GatewayProcess) -> bool:
     return False
 
 
-def test_a_port_that_is_taken_is_named(drawing: FakeTriton, tmp_path: Path) -> None:
+def test_the_error_names_a_port_that_is_taken(drawing: FakeTriton, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, (tmp_path / "log").open("wb") as log:
         port = taken.getsockname()[1]
         assert not GatewayProcess(Settings(gateway_port=port), drawing.url, log).start()
@@ -92,7 +92,7 @@ def test_a_port_that_is_taken_is_named(drawing: FakeTriton, tmp_path: Path) -> N
     )
 
 
-def test_with_a_certificate_of_ones_own(
+def test_it_serves_https_with_a_certificate(
     tmp_path: Path, drawing: FakeTriton, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
@@ -119,5 +119,5 @@ def test_with_a_certificate_of_ones_own(
         assert answer.content == png_of(7)
         assert "strict-transport-security" in answer.headers
         monkeypatch.setenv("TLS_CERTIFICATE", str(certificate))
-        health_check.gateway(Settings(gateway_port=int(address.rpartition(":")[2])))
+        health_check.check_gateway(Settings(gateway_port=int(address.rpartition(":")[2])))
         process.send_signal(signal.SIGTERM)

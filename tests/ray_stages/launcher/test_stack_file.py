@@ -30,7 +30,7 @@ def healthy_port() -> Iterator[int]:
     server.shutdown()
 
 
-def test_a_stack_that_answers_is_found(tmp_path: Path, healthy_port: int) -> None:
+def test_a_ready_stack_is_found(tmp_path: Path, healthy_port: int) -> None:
     file, settings = StackFile(tmp_path), Settings(bind="0.0.0.0")
     stack = RunningStack.of(settings, Ports(http=healthy_port, grpc=2, metrics=3))
     assert stack.grpc == "127.0.0.1:2"
@@ -40,7 +40,7 @@ def test_a_stack_that_answers_is_found(tmp_path: Path, healthy_port: int) -> Non
     assert file.find(settings) is None
 
 
-def test_a_stack_with_another_model_or_that_is_silent_is_not_used(
+def test_a_stack_with_another_model_or_that_does_not_answer_is_not_found(
     tmp_path: Path, healthy_port: int
 ) -> None:
     file, settings = StackFile(tmp_path), Settings()

@@ -16,10 +16,10 @@ ENCRYPTED = Settings(grpc_tls_certificate="/tls/own.pem", grpc_tls_key="/tls/own
 def test_without_a_certificate_grpc_is_plain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRITON_TLS_CA", "/of/another/server.pem")
     assert tls.server_options(Settings()) == []
-    assert tls.trusted(Settings()) == ""
+    assert tls.ca_file(Settings()) == ""
 
 
-def test_with_one_it_is_not() -> None:
+def test_with_a_certificate_grpc_has_tls() -> None:
     assert tls.server_options(ENCRYPTED) == [
         "--grpc-use-ssl=true",
         "--grpc-server-cert=/tls/own.pem",
@@ -27,14 +27,16 @@ def test_with_one_it_is_not() -> None:
     ]
 
 
-def test_it_is_trusted_itself_where_no_authority_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clients_trust_the_certificate_itself_if_no_authority_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.delenv("TRITON_TLS_CA", raising=False)
-    assert tls.trusted(ENCRYPTED) == "/tls/own.pem"
+    assert tls.ca_file(ENCRYPTED) == "/tls/own.pem"
     monkeypatch.setenv("TRITON_TLS_CA", "/tls/authority.pem")
-    assert tls.trusted(ENCRYPTED) == "/tls/authority.pem"
+    assert tls.ca_file(ENCRYPTED) == "/tls/authority.pem"
 
 
-def test_files_that_are_not_there_are_named(tmp_path: Path) -> None:
+def test_the_error_names_a_missing_file(tmp_path: Path) -> None:
     missing = str(tmp_path / "none.pem")
     with pytest.raises(ValueError, match=f"GRPC_TLS_CERTIFICATE={missing} is not a file"):
         Settings.from_env({"GRPC_TLS_CERTIFICATE": missing, "GRPC_TLS_KEY": __file__})
@@ -42,7 +44,7 @@ def test_files_that_are_not_there_are_named(tmp_path: Path) -> None:
         Client(tls_ca=missing)
 
 
-def test_a_client_is_told_by_argument_or_environment(
+def test_a_client_takes_the_authority_from_its_argument_or_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("TRITON_TLS_CA", raising=False)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ray_stages.launcher.ports import Ports
-from ray_stages.launcher.triton_server import TritonServer, find
+from ray_stages.launcher.triton_server import TritonServer, find_distribution
 from ray_stages.settings import Settings
 from tests.support.waiting import wait_until
 
@@ -19,7 +19,7 @@ StartStub = Callable[[str], "subprocess.Popen[bytes]"]
 
 @pytest.fixture
 def start_stub(tmp_path: Path) -> Iterator[StartStub]:
-    """A process by the name of Triton's, which stops for nobody; told what it belongs to."""
+    """Starts a process named like Triton's stub, owned by the given server; it ignores SIGTERM."""
     script = tmp_path / "triton_python_backend_stub"
     script.write_text("#!/bin/sh\ntrap '' TERM\nwhile :; do sleep 0.1; done\n")
     script.chmod(0o755)
@@ -35,8 +35,10 @@ def start_stub(tmp_path: Path) -> Iterator[StartStub]:
         stub.wait()
 
 
-def test_stubs_of_a_server_that_is_gone_end_with_it(tmp_path: Path, start_stub: StartStub) -> None:
-    """One that was still starting does not notice that its tritonserver has aborted."""
+def test_stop_ends_the_stubs_of_a_server_that_has_ended(
+    tmp_path: Path, start_stub: StartStub
+) -> None:
+    """A stub that was still starting does not notice that its tritonserver has aborted."""
     server = TritonServer(Settings(), Ports(1, 2, 3), tmp_path / "drain", io.BytesIO())
     server.process = subprocess.Popen(["true"])
     server.process.wait()
@@ -48,7 +50,7 @@ def test_stubs_of_a_server_that_is_gone_end_with_it(tmp_path: Path, start_stub: 
 
 
 def test_the_backend_directory_holds_this_pythons_stub(tmp_path: Path) -> None:
-    server = find(tmp_path)
+    server = find_distribution(tmp_path)
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     folder = server.backends / "python"
     assert os.access(server.binary, os.X_OK)
@@ -61,15 +63,15 @@ def test_the_backend_directory_holds_this_pythons_stub(tmp_path: Path) -> None:
     assert all(path.resolve().exists() for path in folder.iterdir())
 
 
-def test_a_backend_directory_of_an_older_environment_is_mended(tmp_path: Path) -> None:
-    stub = find(tmp_path).backends / "python" / "triton_python_backend_stub"
+def test_a_backend_directory_of_an_older_environment_is_repaired(tmp_path: Path) -> None:
+    stub = find_distribution(tmp_path).backends / "python" / "triton_python_backend_stub"
     stub.unlink()
     stub.symlink_to("/an/environment/that/is/gone")
-    find(tmp_path)
+    find_distribution(tmp_path)
     assert stub.resolve().exists()
 
 
 def test_libpython_of_this_interpreter_comes_first(tmp_path: Path) -> None:
-    libraries = find(tmp_path).libraries
+    libraries = find_distribution(tmp_path).libraries
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     assert (libraries[0] / f"libpython{version}.so.1.0").exists()
