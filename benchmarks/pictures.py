@@ -34,7 +34,7 @@ SHOWN = (1, 2, 4, 6, 8, 10, 12)
 
 def channels(latents: NDArray[np.float32], size: tuple[int, int]) -> list[Image.Image]:
     """latents: [channels, h, w]."""
-    grey = [latents_dump.picture(channel[None, None]) for channel in latents]
+    grey = [latents_dump.latents_image(channel[None, None]) for channel in latents]
     return [one.convert("RGB").resize(size, Image.Resampling.NEAREST) for one in grey]
 
 

@@ -1,4 +1,4 @@
-"""Each stage's own metrics on Triton's metrics port."""
+"""The metrics of each stage, which Triton serves on its metrics port."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ BUCKETS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0]
 
 
 class StageMetrics:
-    """Names begin with `latent_relay_`; every metric has the label `stage`."""
+    """Counts the requests of one bridge.
+
+    All names begin with `latent_relay_`, and every metric has the label `stage`.
+    """
 
     def __init__(self, stage: str) -> None:
         labels = {"stage": stage}
         make = pb_utils.MetricFamily
-        # A family is gone from the port when its Python object is collected, so all are kept.
+        # Triton drops a family when its Python object is collected, so all are kept here.
         self._families = requests, failures, latency, in_flight = (
             make("latent_relay_requests_total", "Requests", make.COUNTER),
             make("latent_relay_failures_total", "Failed requests by kind", make.COUNTER),

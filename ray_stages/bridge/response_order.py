@@ -1,4 +1,4 @@
-"""Keeps the answers of a stream in order, though they are worked on side by side."""
+"""Sends the responses of a stream in order, although its requests are processed concurrently."""
 
 from __future__ import annotations
 
@@ -9,51 +9,62 @@ from dataclasses import dataclass, field
 
 from ray_stages.errors import InvalidRequest
 
-MOST_STREAMS = 4096
-# An ensemble's come nearly in order; for one that never comes, nobody waits until the deadline.
-COMING_SECONDS = 10.0
+MAX_STREAMS = 4096
+# An ensemble's requests arrive nearly in order. Without a limit, a request whose predecessors never
+# arrive would wait until its deadline.
+ARRIVAL_TIMEOUT_SECONDS = 10.0
 
 
 @dataclass
-class Stream:
-    come: set[int] = field(default_factory=set)
-    passed: set[int] = field(default_factory=set)
+class StreamProgress:
+    """Numbers of the requests of one stream."""
+
+    arrived: set[int] = field(default_factory=set)
+    finished: set[int] = field(default_factory=set)
 
 
-class Turns:
-    """A stream's members have numbers from 0; a stream that breaks off is forgotten in time."""
+class ResponseOrder:
+    """Orders the responses of every stream of one bridge.
+
+    The requests of a stream are numbered from 0. Of streams that never end only the latest
+    MAX_STREAMS are kept.
+    """
 
     def __init__(self) -> None:
-        self._streams: dict[int, Stream] = {}
-        self._moved = asyncio.Condition()
+        self._streams: dict[int, StreamProgress] = {}
+        self._changed = asyncio.Condition()
 
     @asynccontextmanager
-    async def turn(
+    async def in_order(
         self, stream: int, number: int, last: bool
     ) -> AsyncIterator[Callable[[], Awaitable[None]]]:
-        """Gives what waits for all earlier numbers; on leaving, this one counts as passed."""
-        own = self._streams.setdefault(stream, Stream())
-        while len(self._streams) > MOST_STREAMS:
+        """Yields a function that waits until all earlier requests of the stream have finished.
+
+        On exit this request counts as finished, also after an error. The function raises
+        InvalidRequest if the earlier requests do not arrive within ARRIVAL_TIMEOUT_SECONDS.
+        """
+        progress = self._streams.setdefault(stream, StreamProgress())
+        while len(self._streams) > MAX_STREAMS:
             del self._streams[next(iter(self._streams))]
         try:
-            await self._move(own.come, number)
-            yield lambda: self._wait(own, number)
+            await self._add(progress.arrived, number)
+            yield lambda: self._wait_for_earlier(progress, number)
         finally:
             if last:
                 self._streams.pop(stream, None)
-            await self._move(own.passed, number)
+            await self._add(progress.finished, number)
 
-    async def _move(self, numbers: set[int], number: int) -> None:
+    async def _add(self, numbers: set[int], number: int) -> None:
         numbers.add(number)
-        async with self._moved:
-            self._moved.notify_all()
+        async with self._changed:
+            self._changed.notify_all()
 
-    async def _wait(self, own: Stream, number: int) -> None:
+    async def _wait_for_earlier(self, progress: StreamProgress, number: int) -> None:
         earlier = range(number)
-        async with self._moved:
-            coming = self._moved.wait_for(lambda: own.come.issuperset(earlier))
+        async with self._changed:
+            arrival = self._changed.wait_for(lambda: progress.arrived.issuperset(earlier))
             try:
-                await asyncio.wait_for(coming, COMING_SECONDS)
+                await asyncio.wait_for(arrival, ARRIVAL_TIMEOUT_SECONDS)
             except asyncio.TimeoutError:
                 raise InvalidRequest("sequence", number, "the earlier ones, too") from None
-            await self._moved.wait_for(lambda: own.passed.issuperset(earlier))
+            await self._changed.wait_for(lambda: progress.finished.issuperset(earlier))

@@ -1,4 +1,4 @@
-"""A bridge's ways to its stage, one for each generation that pictures are in."""
+"""Handles of one stage's Serve deployments, one for each generation that still has requests."""
 
 from __future__ import annotations
 
@@ -15,80 +15,96 @@ from ray.serve.exceptions import RayServeException
 
 from ray_stages.errors import InvalidRequest
 from ray_stages.requests.model_card import ModelCard
-from ray_stages.serving.generations import MEET_SECONDS, app_name, registry
+from ray_stages.serving.generations import REPORT_SECONDS, app_name, generation_registry
 
-FIRST_MEET_SECONDS = 0.1
-NAME = re.compile(r"[0-9a-z-]{1,32}")
+CONNECT_RETRY_SECONDS = 0.1
+GENERATION_NAME = re.compile(r"[0-9a-z-]{1,32}")
 
 
-class Link(NamedTuple):
-    """card: of the checkpoint behind the handle."""
+class StageHandle(NamedTuple):
+    """A stage of one generation.
+
+    deployment: its `ray.serve` DeploymentHandle. card: describes the checkpoint that it serves.
+    """
 
     generation: str
-    handle: Any
+    deployment: Any
     card: ModelCard
 
 
-class Links:
+class StageHandles:
+    """Follows which generation is current, and keeps handles of those in use.
+
+    Once every REPORT_SECONDS it reports to the generation registry which generations it uses.
+    """
+
     def __init__(self, stage: str) -> None:
         self._stage = stage
-        self._bridge = uuid.uuid4().hex
+        self._bridge_id = uuid.uuid4().hex
         self._registry: Any = None
         self._current = ""
-        self._links: dict[str, Link] = {}
+        self._handles: dict[str, StageHandle] = {}
         self._in_use: Counter[str] = Counter()
 
     async def connect(self) -> None:
-        """Returns when there is a generation for new pictures; follows it from then on."""
-        while not await self._meet():
-            await asyncio.sleep(FIRST_MEET_SECONDS)
-        self._following = asyncio.create_task(self._follow())
+        """Returns when there is a current generation; follows changes from then on."""
+        while not await self._refresh():
+            await asyncio.sleep(CONNECT_RETRY_SECONDS)
+        self._refreshing = asyncio.create_task(self._refresh_forever())
 
     @asynccontextmanager
-    async def to(self, generation: str = "") -> AsyncIterator[Link]:
-        """The link of a picture that began in this generation, or of a new one."""
-        if generation and not NAME.fullmatch(generation):
-            raise _unknown(generation)
+    async def use(self, generation: str = "") -> AsyncIterator[StageHandle]:
+        """Yields the handle of `generation`, or of the current one if that is empty.
+
+        A picture stays in the generation in which its first stage ran. Raises InvalidRequest for a
+        generation that is not served.
+        """
+        if generation and not GENERATION_NAME.fullmatch(generation):
+            raise _unknown_generation(generation)
         name = generation or self._current
         self._in_use[name] += 1
         try:
-            yield await self._link(name)
+            yield await self._handle(name)
         finally:
             self._in_use[name] -= 1
             if not self._in_use[name]:
                 del self._in_use[name]
 
-    async def _follow(self) -> None:
+    async def _refresh_forever(self) -> None:
         while True:
-            await asyncio.sleep(MEET_SECONDS)
-            await self._meet()
+            await asyncio.sleep(REPORT_SECONDS)
+            await self._refresh()
 
-    async def _meet(self) -> bool:
-        """Whether there is one; without the actor, which will come back, it is still the last."""
+    async def _refresh(self) -> bool:
+        """Asks the registry for the current generation; returns whether there is one.
+
+        While the registry restarts, the last answer stays valid.
+        """
         in_use = list(self._in_use)
         try:
-            self._registry = self._registry or registry()
-            current = await self._registry.meet.remote(self._bridge, in_use)
+            self._registry = self._registry or generation_registry()
+            current = await self._registry.report.remote(self._bridge_id, in_use)
             if current:
-                await self._link(current)
+                await self._handle(current)
         except (exceptions.RayError, InvalidRequest):
             self._registry = None
             return bool(self._current)
         self._current = current or self._current
         kept = {self._current, *in_use}
-        self._links = {name: link for name, link in self._links.items() if name in kept}
+        self._handles = {name: handle for name, handle in self._handles.items() if name in kept}
         return bool(self._current)
 
-    async def _link(self, generation: str) -> Link:
-        if generation not in self._links:
+    async def _handle(self, generation: str) -> StageHandle:
+        if generation not in self._handles:
             app = app_name(self._stage, generation)
             try:
-                handle: Any = serve.get_deployment_handle(self._stage, app_name=app)
-                self._links[generation] = Link(generation, handle, await handle.card.remote())
+                deployment: Any = serve.get_deployment_handle(self._stage, app_name=app)
+                card = await deployment.card.remote()
             except (KeyError, RayServeException):
-                raise _unknown(generation) from None
-        return self._links[generation]
+                raise _unknown_generation(generation) from None
+            self._handles[generation] = StageHandle(generation, deployment, card)
+        return self._handles[generation]
 
 
-def _unknown(generation: str) -> InvalidRequest:
-    return InvalidRequest("generation", repr(generation[:40]), "the name of one that is served")
+def _unknown_generation(name: str) -> InvalidRequest:
+    return InvalidRequest("generation", repr(name[:40]), "the name of one that is served")

@@ -8,15 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from ray_stages.bridge.bridge import Bridge, Reply
-from ray_stages.bridge.stage_handles import Link
-from ray_stages.bridge.triton_request import Call
+from ray_stages.bridge.bridge import Bridge
+from ray_stages.bridge.ordered_sender import OrderedSender
+from ray_stages.bridge.stage_handles import StageHandle
+from ray_stages.bridge.triton_request import TritonRequest
 from ray_stages.requests import fields
 from ray_stages.requests.fields import Array
 from ray_stages.requests.stage_requests import StageResult
 
-# An ensemble's step that leaves a mapped output unset is a "deadlock".
-LEFT_OUT: dict[str, Array] = {
+# Triton calls it a deadlock when a step of an ensemble leaves an output unset that a later step
+# takes as its input.
+DEFAULT_OUTPUTS: dict[str, Array] = {
     "prompt": fields.NO_TEXT,
     "negative_prompt": fields.NO_TEXT,
     "encoding": np.array([b"raw"], np.object_),
@@ -25,29 +27,44 @@ LEFT_OUT: dict[str, Array] = {
 
 
 class StreamBridge(Bridge):
+    """Sends several responses to each request."""
+
     def execute(self, requests: list[Any]) -> None:
-        """As a decoupled model has to, returns nothing, or Triton closes the responses."""
+        """Returns None, as a decoupled model must, or Triton closes the responses."""
         super().execute(requests)
 
-    async def _attempt(self, call: Call, link: Link, stage_request: Any, reply: Reply) -> None:
-        streaming = link.handle.options(stream=True, method_name="stream")
-        results: Any = streaming.remote(call.ticket, stage_request)
+    async def _call_stage(
+        self, request: TritonRequest, handle: StageHandle, stage_request: Any, sender: OrderedSender
+    ) -> None:
+        streaming = handle.deployment.options(stream=True, method_name="stream")
+        results: Any = streaming.remote(request.ticket, stage_request)
         try:
             async for result in results:
-                await self._pass_on(call, link, result, reply)
+                await self._send(request, handle, result, sender)
         except asyncio.CancelledError:
             results.cancel()
             raise
 
-    async def _pass_on(self, call: Call, link: Link, result: StageResult, reply: Reply) -> None:
-        """Numbers it for the next stage, which works on several at once, to keep the order."""
+    async def _send(
+        self,
+        request: TritonRequest,
+        handle: StageHandle,
+        result: StageResult,
+        sender: OrderedSender,
+    ) -> None:
+        """Sends a result with its number: the next stage processes several concurrently."""
         step, final = int(result.outputs["step"][0]), bool(result.outputs["is_final"][0])
-        if step <= reply.step:  # sent already, before a replica died
+        if step <= sender.last_step:  # sent already, by the attempt before the replica died
             return
-        sequence = np.array([reply.stream, reply.sent, final], np.int64)
-        outputs = {**LEFT_OUT, **call.tensors, **result.outputs, "sequence": sequence}
+        sequence = np.array([sender.stream_id, sender.sent_count, final], np.int64)
+        outputs = {
+            **DEFAULT_OUTPUTS,
+            **request.tensors,
+            **result.outputs,
+            "sequence": sequence,
+        }
         numbered = replace(result, outputs=outputs)
-        await reply.send(self._response(call, link, numbered), final)
-        reply.step = step
+        await sender.send(self._response(request, handle, numbered), final)
+        sender.last_step = step
         if final:
-            self._answered(call, result)
+            self._record_success(request, result)

@@ -1,4 +1,4 @@
-"""One Triton request on its way through a bridge."""
+"""One Triton request, read once: its tensors, id, deadline and what it asks for."""
 
 from __future__ import annotations
 
@@ -13,20 +13,25 @@ from ray_stages.errors import InvalidRequest
 from ray_stages.requests.fields import Tensors
 from ray_stages.requests.stage_requests import Ticket
 
-PER_PICTURE = ("prompt", "init_image", "prompt_embeds", "latents")
-MOST_IN_STREAM = 1024
-# A stream over gRPC tells an error as a text without its code. Its own way out, the header
-# `triton_grpc_error`, ends tritonserver 2.51 by a race, now and then.
-WANTS_CODES = '"error_codes":true'
+PER_PICTURE_INPUTS = ("prompt", "init_image", "prompt_embeds", "latents")
+MAX_STREAM_LENGTH = 1024
+# A gRPC stream carries an error as text without its code. Triton's own remedy, the header
+# `triton_grpc_error`, now and then ends tritonserver 2.51 by a race.
+ERROR_CODES_PARAMETER = '"error_codes":true'
 
 
 @dataclass(frozen=True)
-class Call:
-    """`deadline` is in Unix seconds.
+class TritonRequest:
+    """A request as the bridge of one stage sees it.
 
-    The first stage names the request, and sets its deadline and generation; the later ones are
-    told, because each step of an ensemble is given the client's whole timeout anew. wants_codes:
-    an error's words are to begin with its code, as in `[INVALID_ARGUMENT] steps: got 0`.
+    The first stage of an ensemble gives the request its id, deadline and generation. It passes them
+    to the later stages as tensors, because Triton gives each step the client's whole timeout anew.
+
+    deadline: in Unix seconds.
+    outputs: names of the requested output tensors.
+    wants_error_codes: error messages begin with the code, as in `[INVALID_ARGUMENT] steps: got 0`.
+    accepted_before: an earlier stage has accepted the request.
+    arrived: in Unix seconds.
     """
 
     id: str
@@ -34,30 +39,31 @@ class Call:
     tensors: Tensors
     outputs: list[str]
     generation: str
-    wants_codes: bool
+    wants_error_codes: bool
     accepted_before: bool
     arrived: float
 
     @classmethod
-    def of(cls, request: Any, max_seconds: float) -> Call:
+    def parse(cls, request: Any, max_seconds: float) -> TritonRequest:
+        """Reads a `pb_utils.InferenceRequest`; the deadline is at most `max_seconds` from now."""
         tensors = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
         now = time.time()
-        timeout = request.timeout() / 1e6 or max_seconds  # 0 microseconds where there is none
+        timeout = request.timeout() / 1e6 or max_seconds  # 0 microseconds: the client set none
         given = float(tensors["deadline"][0]) if "deadline" in tensors else now + timeout
+        request_id = _text(tensors, "request_id") or request.request_id()
         return cls(
-            id=printable(_told(tensors, "request_id") or request.request_id()) or uuid.uuid4().hex,
+            id=printable(request_id) or uuid.uuid4().hex,
             deadline=now + max_seconds if math.isnan(given) else min(given, now + max_seconds),
             tensors=tensors,
             outputs=request.requested_output_names(),
-            generation=_told(tensors, "generation"),
-            wants_codes=WANTS_CODES in request.parameters(),
+            generation=_text(tensors, "generation"),
+            wants_error_codes=ERROR_CODES_PARAMETER in request.parameters(),
             accepted_before="deadline" in tensors,
             arrived=now,
         )
 
     @property
-    def remaining(self) -> float:
-        """Seconds until the deadline."""
+    def remaining_seconds(self) -> float:
         return self.deadline - time.time()
 
     @property
@@ -66,32 +72,35 @@ class Call:
 
     @property
     def sequence(self) -> tuple[int, int, bool]:
-        """Which stream, which number in it, whether the last; else a stream of its own."""
+        """Stream id, number in the stream, and whether it is the last one.
+
+        A request without the tensor `sequence` is a stream of its own.
+        """
         if "sequence" not in self.tensors:
             return id(self), 0, True
         stream, number, last = (int(value) for value in self.tensors["sequence"])
-        if not 0 <= number < MOST_IN_STREAM:
-            raise InvalidRequest("sequence", number, f"0 to {MOST_IN_STREAM - 1}")
+        if not 0 <= number < MAX_STREAM_LENGTH:
+            raise InvalidRequest("sequence", number, f"0 to {MAX_STREAM_LENGTH - 1}")
         return stream, number, bool(last)
 
     @property
-    def pictures(self) -> int:
-        """What the request counts for, before anything is known to be right about it."""
-        return max(
-            (len(self.tensors[name]) for name in PER_PICTURE if name in self.tensors), default=1
-        )
+    def picture_count(self) -> int:
+        """How many pictures the request counts as; its inputs need not be valid yet."""
+        counts = (len(self.tensors[name]) for name in PER_PICTURE_INPUTS if name in self.tensors)
+        return max(counts, default=1)
 
     @property
     def shapes(self) -> str:
+        """Names and shapes of the inputs, for the log: `prompt:1,steps:1`."""
         shapes = {name: "x".join(map(str, t.shape)) for name, t in self.tensors.items()}
         return ",".join(f"{name}:{shape}" for name, shape in shapes.items())
 
 
-def _told(tensors: Tensors, name: str) -> str:
-    """By an earlier stage."""
+def _text(tensors: Tensors, name: str) -> str:
+    """Returns the first item of a BYTES tensor, or "" if there is none."""
     return "".join(str(item, "utf-8", "replace") for item in tensors.get(name, ())[:1])
 
 
 def printable(name: str) -> str:
-    """A client's request id goes into log lines, so it may not break them."""
+    """Replaces what could break a log line: a client may choose any request id."""
     return re.sub(r"[^\w.:/-]", "_", name)[:64]

@@ -18,8 +18,8 @@ import ray
 
 from ray_stages.cores import cores
 from ray_stages.serving.application import delete, deploy
-from ray_stages.serving.generations import registry
-from ray_stages.serving.rollout import go_live, may_go_live, retire_others, statuses
+from ray_stages.serving.generations import generation_registry
+from ray_stages.serving.rollout import can_go_live, go_live, retire_others, stage_statuses
 from ray_stages.settings import STAGES, Settings
 
 OBJECT_STORE_BYTES = 512 * 1024**2
@@ -50,7 +50,7 @@ def undeploy(settings: Settings, generation: str) -> None:
 
     A private cluster needs no deletion: it ends as a whole.
     """
-    if settings.ray_address and not ray.get(registry().bridges.remote()):
+    if settings.ray_address and not ray.get(generation_registry().bridge_count.remote()):
         delete(generation)
 
 
@@ -62,11 +62,11 @@ def watch(generation: str, stopped: threading.Event) -> None:
     known: dict[str, str] = {}
     live = False
     while not stopped.wait(WATCH_SECONDS if live else 0.1):
-        for stage, status, reason in statuses(generation):
+        for stage, status, reason in stage_statuses(generation):
             if status != known.get(stage):
                 known[stage] = status
                 send_event("stage", stage=stage, status=status, message=reason)
-        if not live and may_go_live(generation):
+        if not live and can_go_live(generation):
             live = True
             go_live(generation)
             retiring = threading.Thread(target=retire_others, args=(generation, stopped))

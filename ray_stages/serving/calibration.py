@@ -1,4 +1,4 @@
-"""What the networks of a checkpoint are given while it draws: quantization needs to know."""
+"""Records the inputs of a checkpoint's networks while it draws; quantization calibrates on them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ray_stages.stages.image_decoder import ImageDecoder
 from ray_stages.stages.image_encoder import ImageEncoder
 from ray_stages.stages.text_encoder import TextEncoder
 
-PROMPTS = (  # of the miniature's world, and of everybody's
+PROMPTS = (  # half as the miniature was trained on, half as any checkpoint may get
     "a large yellow star on a black background",
     "a small red circle at the top on a white background",
     "a blue square and a green triangle on a gray background",
@@ -32,14 +32,17 @@ STEPS = 10
 
 
 class Calibration:
-    """Draws PROMPTS, one after the other, and keeps what each network is given."""
+    """Draws PROMPTS one after the other, and keeps the inputs of each network."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.checkpoint = checkpoint
         self.inputs: dict[str, list[Tensors]] = {}
 
     def inputs_of(self, network: str) -> list[Tensors]:
-        """No further than to the stage of `network`, since large checkpoints take minutes."""
+        """Returns the inputs of each call of `network`.
+
+        It draws only as far as that network's stage, because large checkpoints take minutes.
+        """
         if network == "text_encoder":
             self._encode()
         elif network in ("unet", "unet_shallow"):
@@ -47,19 +50,19 @@ class Calibration:
         elif network == "vae_decoder":
             self._decode()
         else:
-            ImageEncoder(self.checkpoint, self._recording).encode(self._decode())
+            ImageEncoder(self.checkpoint, self._open_recorded).encode(self._decode())
         return self.inputs[network]
 
     def _encode(self) -> list[dict[str, Array]]:
-        encoder = TextEncoder(self.checkpoint, self._recording)
+        encoder = TextEncoder(self.checkpoint, self._open_recorded)
         return [encoder.encode([TextRequest([prompt], "")])[0] for prompt in PROMPTS]
 
     def _denoise(self) -> list[Array]:
-        """The latents of each prompt: float32 [1, channels, h, w]."""
+        """Returns the latents of each prompt: float32 [1, channels, h, w]."""
         card = self.checkpoint.card
         guidance = Guidance(card.guidance_scale)
         deep_every = self.checkpoint.settings.unet_deep_every
-        denoiser = Denoiser(self.checkpoint, self._recording, deep_every)
+        denoiser = Denoiser(self.checkpoint, self._open_recorded, deep_every)
         latents = []
         for seed, embeds in enumerate(self._encode()):
             rows = embeds["prompt_embeds"], embeds["negative_prompt_embeds"]
@@ -73,17 +76,17 @@ class Calibration:
         return latents
 
     def _decode(self) -> list[Array]:
-        """The pictures of each prompt: uint8 [1, height, width, 3]."""
-        decoder = ImageDecoder(self.checkpoint, self._recording)
+        """Returns the picture of each prompt: uint8 [1, height, width, 3]."""
+        decoder = ImageDecoder(self.checkpoint, self._open_recorded)
         files = [decoder.decode([DecodeRequest(one, [{}])])[0][0] for one in self._denoise()]
         return [np.asarray(Image.open(io.BytesIO(file)))[None] for file in files]
 
-    def _recording(self, network: Network) -> Runtime:
+    def _open_recorded(self, network: Network) -> Runtime:
         runtime = eager.as_loaded(network)
-        seen = self.inputs.setdefault(network.name, [])
+        recorded = self.inputs.setdefault(network.name, [])
 
         def compute(*inputs: torch.Tensor) -> Tensors:
-            seen.append(inputs)
+            recorded.append(inputs)
             return runtime(*inputs)
 
         return Runtime(runtime.name, runtime.precision, compute)

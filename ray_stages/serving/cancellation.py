@@ -1,6 +1,7 @@
-"""Cancel by request id: from the Triton model `cancel`, through a named Ray actor, to every bridge.
+"""Cancels a request by its id, in whichever bridge it is.
 
-Triton itself does not tell the steps of an ensemble that their client is gone (server issue 6739).
+The Triton model `cancel` calls a named Ray actor, and the actor tells every bridge. Triton itself
+does not tell the steps of an ensemble that their client is gone (server issue 6739).
 """
 
 from __future__ import annotations
@@ -20,87 +21,102 @@ from ray_stages.errors import RequestCancelled
 
 ACTOR = "latent-relay-cancellation"
 POLL_SECONDS = 20.0
-ANSWER_SECONDS = 1.0
+REPLY_TIMEOUT_SECONDS = 1.0
 RETRY_SECONDS = 0.5
-# Between two stages a request is in no bridge, for a moment.
+# Between two stages a request is in no bridge for a moment: the next bridge must still refuse it.
 REMEMBER_SECONDS = 2.0
 
-Note = tuple[int, str]
+CancelOrder = tuple[int, str]  # its number, and the request's id
 
 
-class Cancellations:
-    """The actor: each bridge waits here for the next ids, and says of each whether it had it."""
+class CancellationBroker:
+    """The actor: each bridge polls it for requests to cancel, and replies whether it had them."""
 
     def __init__(self) -> None:
-        self._notes: dict[str, asyncio.Queue[Note]] = {}
-        self._heard: dict[str, float] = {}
-        self._answers: dict[int, asyncio.Future[bool]] = {}
+        self._orders: dict[str, asyncio.Queue[CancelOrder]] = {}
+        self._last_polls: dict[str, float] = {}
+        self._replies: dict[int, asyncio.Future[bool]] = {}
         self._numbers = itertools.count()
 
     async def cancel(self, request_id: str) -> bool:
-        """Whether a bridge had this request; returns when one had, or all have answered."""
-        self._forget_the_dead()
+        """Returns whether a bridge had this request.
+
+        Returns True with the first bridge that had it; False when all have replied, or after
+        REPLY_TIMEOUT_SECONDS.
+        """
+        self._forget_silent_bridges()
         numbers = []
-        for notes in self._notes.values():
+        for orders in self._orders.values():
             numbers.append(next(self._numbers))
-            self._answers[numbers[-1]] = asyncio.get_running_loop().create_future()
-            notes.put_nowait((numbers[-1], request_id))
-        answers = [self._answers[number] for number in numbers]
+            self._replies[numbers[-1]] = asyncio.get_running_loop().create_future()
+            orders.put_nowait((numbers[-1], request_id))
+        replies = [self._replies[number] for number in numbers]
         try:
-            for answer in asyncio.as_completed(answers, timeout=ANSWER_SECONDS):
-                if await answer:
+            for reply in asyncio.as_completed(replies, timeout=REPLY_TIMEOUT_SECONDS):
+                if await reply:
                     return True
         except asyncio.TimeoutError:
             pass
         finally:
             for number in numbers:
-                self._answers.pop(number).cancel()
+                self._replies.pop(number).cancel()
         return False
 
-    async def listen(self, bridge: str, answers: dict[int, bool]) -> list[Note]:
-        """Waits for ids to cancel, a while; `answers` are those to the notes given before."""
-        for number, found in answers.items():
-            waiting = self._answers.get(number)
+    async def poll(self, bridge: str, replies: dict[int, bool]) -> list[CancelOrder]:
+        """Waits up to POLL_SECONDS for orders to this bridge.
+
+        replies: by number, whether the bridge had the requests of the orders polled before.
+        """
+        for number, found in replies.items():
+            waiting = self._replies.get(number)
             if waiting and not waiting.done():
                 waiting.set_result(found)
-        notes = self._notes.setdefault(bridge, asyncio.Queue())
-        self._heard[bridge] = time.monotonic()
+        queue = self._orders.setdefault(bridge, asyncio.Queue())
+        self._last_polls[bridge] = time.monotonic()
         try:
-            found_notes = [await asyncio.wait_for(notes.get(), POLL_SECONDS)]
+            orders = [await asyncio.wait_for(queue.get(), POLL_SECONDS)]
         except asyncio.TimeoutError:
             return []
-        while not notes.empty():
-            found_notes.append(notes.get_nowait())
-        return found_notes
+        while not queue.empty():
+            orders.append(queue.get_nowait())
+        return orders
 
-    def _forget_the_dead(self) -> None:
+    def _forget_silent_bridges(self) -> None:
         now = time.monotonic()
-        for bridge, heard in list(self._heard.items()):
-            if now - heard > 2 * POLL_SECONDS:
-                del self._heard[bridge], self._notes[bridge]
+        for bridge, polled in list(self._last_polls.items()):
+            if now - polled > 2 * POLL_SECONDS:
+                del self._last_polls[bridge], self._orders[bridge]
 
 
-# Made once: of each that `ray.remote` makes, Ray keeps what it exported, for ever.
-_MADE: Any = ray.remote(Cancellations)
+# Made once: Ray keeps for ever what it exports for each class that `ray.remote` makes.
+_REMOTE_CLASS: Any = ray.remote(CancellationBroker)
 
 
-def channel() -> Any:
-    """The one actor of the cluster; whoever needs it first makes it. Who calls often keeps it."""
+def cancellation_broker() -> Any:
+    """Returns the cluster's one actor, and creates it if there is none.
+
+    Each call costs memory in Ray, so frequent callers keep the handle.
+    """
     options = {"num_cpus": 0, "max_restarts": -1, "max_concurrency": 1000}
-    return _MADE.options(name=ACTOR, get_if_exists=True, lifetime="detached", **options).remote()
+    actor = _REMOTE_CLASS.options(name=ACTOR, get_if_exists=True, lifetime="detached", **options)
+    return actor.remote()
 
 
-class CancellableCalls:
-    """The calls in work in one bridge, by request id."""
+class CancellableRequests:
+    """The running tasks of one bridge, by request id."""
 
     def __init__(self) -> None:
         self._tasks: dict[str, set[asyncio.Task[Any]]] = defaultdict(set)
-        self._unwanted: dict[str, float] = {}
+        self._cancelled_until: dict[str, float] = {}
 
     @contextmanager
-    def call(self, request_id: str, accepted_before: bool) -> Iterator[None]:
-        """Inside, the current task is cancelled with the request."""
-        if accepted_before and self._unwanted.get(request_id, 0) > time.monotonic():
+    def track(self, request_id: str, accepted_before: bool) -> Iterator[None]:
+        """Inside this context, cancelling the request cancels the current task.
+
+        Raises RequestCancelled if the request comes from an earlier stage and was cancelled within
+        the last REMEMBER_SECONDS.
+        """
+        if accepted_before and self._cancelled_until.get(request_id, 0) > time.monotonic():
             raise RequestCancelled(f"request {request_id} was cancelled")
         task = asyncio.current_task()
         assert task
@@ -113,24 +129,24 @@ class CancellableCalls:
                 del self._tasks[request_id]
 
     def cancel(self, request_id: str) -> bool:
-        """Whether there is such a call; one that comes from an earlier stage is refused too."""
+        """Cancels the request's tasks; returns whether there were any."""
         now = time.monotonic()
-        self._unwanted = {name: end for name, end in self._unwanted.items() if end > now}
-        self._unwanted[request_id] = now + REMEMBER_SECONDS
+        self._cancelled_until = {n: end for n, end in self._cancelled_until.items() if end > now}
+        self._cancelled_until[request_id] = now + REMEMBER_SECONDS
         tasks = self._tasks.get(request_id, set())
         for task in tasks:
             task.cancel()
         return bool(tasks)
 
-    async def obey(self, bridge: str) -> None:
-        """Cancels what the actor says, for ever; an actor that dies comes back."""
-        answers: dict[int, bool] = {}
-        actor: Any = None
+    async def listen(self, bridge: str) -> None:
+        """Carries out the broker's orders for ever; an actor that dies is created again."""
+        replies: dict[int, bool] = {}
+        broker: Any = None
         while True:
             try:
-                actor = actor or channel()
-                notes = await actor.listen.remote(bridge, answers)
-                answers = {number: self.cancel(request_id) for number, request_id in notes}
+                broker = broker or cancellation_broker()
+                orders = await broker.poll.remote(bridge, replies)
+                replies = {number: self.cancel(request_id) for number, request_id in orders}
             except exceptions.RayError:
-                actor, answers = None, {}
+                broker, replies = None, {}
                 await asyncio.sleep(RETRY_SECONDS)

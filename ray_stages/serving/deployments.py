@@ -1,6 +1,6 @@
-"""Each stage as a Serve deployment: a long-lived Ray actor a replica.
+"""The stages as Serve deployments: each replica is a long-lived Ray actor.
 
-Nothing heavy is imported before a replica sets up; see `replica.py`.
+Heavy imports are inside the constructors; see `replica.py`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from ray_stages.requests.stage_requests import (
     Ticket,
 )
 from ray_stages.runtimes.memory import of_each
-from ray_stages.serving.replica import Stage
+from ray_stages.serving.replica import StageReplica
 from ray_stages.settings import Settings
 
 if TYPE_CHECKING:
@@ -38,12 +38,14 @@ if TYPE_CHECKING:
     from ray_stages.stages.image_decoder import ImageDecoder
 
 MAX_BATCH = 32
-DECODED_TOGETHER = (1, 2, 3, 4)  # most often
-READERS = 4  # each may hold a decoded picture of MAX_IMAGE_PIXELS several times
+WARM_UP_BATCH_SIZES = (1, 2, 3, 4)  # the most frequent ones
+READER_THREADS = 4  # each may hold several copies of a picture of MAX_IMAGE_PIXELS
 
 
 @serve.deployment(name="text_encoder")
-class TextEncoding(Stage):
+class TextEncoderDeployment(StageReplica):
+    """Prompts to embeddings; concurrent requests share a batch."""
+
     name = "text_encoder"
 
     def __init__(self, settings: Settings) -> None:
@@ -64,6 +66,7 @@ class TextEncoding(Stage):
 
     @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=0)
     async def encode(self, requests: list[TextRequest]) -> list[tuple[Any, float, float]]:
+        """Returns outputs, and when computing began and ended, for each request."""
         began = time.monotonic()
         outputs = await self.torch.run(lambda: self.encoder.encode(requests))
         ended = time.monotonic()
@@ -71,7 +74,9 @@ class TextEncoding(Stage):
 
 
 @serve.deployment(name="unet")
-class Denoising(Stage):
+class UNetDeployment(StageReplica):
+    """Embeddings to latents, by the step-batching engine."""
+
     name = "unet"
 
     def __init__(self, settings: Settings) -> None:
@@ -108,6 +113,7 @@ class Denoising(Stage):
         return LatentsDump(Path(self.settings.latents_dir), max_bytes)
 
     def check_health(self) -> None:
+        """Serve calls this periodically, and replaces the replica after errors."""
         if not self.engine.alive:
             raise RuntimeError("the denoising loop has ended")
 
@@ -116,15 +122,15 @@ class Denoising(Stage):
         return [result async for result in self.stream(ticket, request)][-1]
 
     async def stream(self, ticket: Ticket, request: DenoiseRequest) -> AsyncIterator[StageResult]:
-        """The estimate of the final latents at each preview, and at last those themselves."""
-        from ray_stages.serving.previews import Previews
+        """Yields the estimate of the final latents at each preview, then the final latents."""
+        from ray_stages.serving.previews import PreviewQueue
 
         arrived = time.monotonic()
-        previews = Previews()
-        jobs = self.engine.submit(request, ticket.deadline, previews.watch)
+        previews = PreviewQueue()
+        jobs = self.engine.submit(request, ticket.deadline, previews.put)
         async for step, latents in previews.until_done(jobs):
             final = step == jobs[0].picture.steps
-            outputs = _outputs(request, jobs, step, latents)
+            outputs = _denoising_outputs(request, jobs, step, latents)
             times = arrived, min(job.started for job in jobs), time.monotonic()
             yield self.result(ticket, outputs, times, final)
         if self.dump and request.dump_latents_every:
@@ -133,9 +139,10 @@ class Denoising(Stage):
             self.dump.write(ticket.id, by_step)
 
 
-def _outputs(
+def _denoising_outputs(
     request: DenoiseRequest, jobs: list[Job], step: int, latents: Array
 ) -> dict[str, Array]:
+    """Returns the output tensors of the model `unet`; latents: float32 [n, channels, h, w]."""
     steps = jobs[0].picture.steps
     dumped = [np.stack(job.picture.dumped) for job in jobs if job.picture.dumped and step == steps]
     none = np.zeros((len(jobs), 0, *latents.shape[1:]), np.float32)
@@ -156,7 +163,9 @@ def _outputs(
 
 
 @serve.deployment(name="vae_decoder")
-class Decoding(Stage):
+class VAEDecoderDeployment(StageReplica):
+    """Latents to PNG files; concurrent requests share a batch."""
+
     name = "vae_decoder"
 
     def __init__(self, settings: Settings) -> None:
@@ -170,7 +179,7 @@ class Decoding(Stage):
     def _warm_up(self, decoder: ImageDecoder) -> None:
         card = self.card()
         height, width = card.height // card.vae_scale_factor, card.width // card.vae_scale_factor
-        for pictures in DECODED_TOGETHER:
+        for pictures in WARM_UP_BATCH_SIZES:
             decoder.prepare(pictures, height, width)
 
     async def __call__(self, ticket: Ticket, request: DecodeRequest) -> StageResult:
@@ -186,6 +195,7 @@ class Decoding(Stage):
 
     @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=0)
     async def decode(self, requests: list[DecodeRequest]) -> list[tuple[Any, float, float]]:
+        """Returns files or Overloaded, and when computing began and ended, for each request."""
         began = time.monotonic()
         files = await self.torch.run(lambda: of_each(self.decoder.decode, requests))
         ended = time.monotonic()
@@ -193,7 +203,9 @@ class Decoding(Stage):
 
 
 @serve.deployment(name="vae_encoder")
-class Encoding(Stage):
+class VAEEncoderDeployment(StageReplica):
+    """Picture files to moments of latents; concurrent requests share a batch."""
+
     name = "vae_encoder"
 
     def __init__(self, settings: Settings) -> None:
@@ -204,13 +216,13 @@ class Encoding(Stage):
             lambda: ImageEncoder(self.checkpoint, self.open_network),
             lambda encoder: encoder.warm_up(),
         )
-        self.readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
+        self.readers = ThreadPoolExecutor(READER_THREADS, thread_name_prefix="reader")
 
     async def __call__(self, ticket: Ticket, request: EncodeRequest) -> StageResult:
-        """Reads before it batches: a broken file or a large one holds up nobody else's."""
+        """Reads the files before it batches, so that a broken or large one delays no others."""
         arrived = time.monotonic()
         loop = asyncio.get_running_loop()
-        pixels, reading = await loop.run_in_executor(self.readers, self._read, request)
+        pixels, read_seconds = await loop.run_in_executor(self.readers, self._read, request)
         moments, began, ended = await self.encode(pixels)
         if isinstance(moments, Overloaded):
             raise moments
@@ -220,15 +232,16 @@ class Encoding(Stage):
             "height": np.array([height], np.int32),
             "width": np.array([width], np.int32),
         }
-        return self.result(ticket, outputs, (arrived, began - reading, ended))
+        return self.result(ticket, outputs, (arrived, began - read_seconds, ended))
 
     def _read(self, request: EncodeRequest) -> tuple[Array, float]:
-        """Its pixels, and the seconds it took."""
+        """Returns the pixels (uint8 [n, height, width, 3]), and how many seconds it took."""
         began = time.monotonic()
         return self.encoder.read(request), time.monotonic() - began
 
     @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=0)
     async def encode(self, requests: list[Array]) -> list[tuple[Any, float, float]]:
+        """Returns moments or Overloaded, and when computing began and ended, for each request."""
         began = time.monotonic()
         moments = await self.torch.run(lambda: of_each(self.encoder.encode, requests))
         ended = time.monotonic()

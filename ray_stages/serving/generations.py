@@ -1,8 +1,8 @@
-"""Which stages a new picture goes to, while those before finish theirs.
+"""Generations of the stages: which one new pictures go to, and which still have pictures.
 
 A generation is one deployment of all stages: one checkpoint, one version of the code, one set of
-settings. A picture stays in the generation it began in, so that old and new never mix in it; an
-old generation ends when no picture is left in it.
+settings. A picture stays in the generation in which it began, so that it never mixes old and new.
+An old generation is deleted when no picture is left in it.
 """
 
 from __future__ import annotations
@@ -19,33 +19,33 @@ from ray import serve
 from ray_stages.settings import ROOT, STAGES, Settings
 
 ACTOR = "latent-relay-generations"
-LOOK_SECONDS = 1.0
-MEET_SECONDS = 1.0
-GONE_SECONDS = 5.0
-# Between two stages a picture is in neither for a moment, and bridges tell once a second.
+STATUS_SECONDS = 1.0  # between two queries of Serve
+REPORT_SECONDS = 1.0  # between two reports of a bridge
+BRIDGE_TIMEOUT_SECONDS = 5.0
+# Longer than REPORT_SECONDS, because between two stages a picture is in neither for a moment.
 IDLE_SECONDS = 4.0
-WHOLE_BYTES, END_BYTES = 1_000_000, 65_536
+SMALL_FILE_BYTES, EDGE_BYTES = 1_000_000, 65_536
 
 
-def name_of(settings: Settings) -> str:
-    """The same for the same checkpoint, code and settings, wherever it is deployed from."""
+def generation_name(settings: Settings) -> str:
+    """Returns a hash of checkpoint, code and settings, the same on every machine."""
     content = hashlib.sha256(repr(settings.of_stages()).encode())
     for file in sorted((ROOT / "ray_stages").rglob("*.py")):
         content.update(file.read_bytes())
-    for part in _checkpoint(Path(settings.model)):
+    for part in _checkpoint_content(Path(settings.model)):
         content.update(part)
     return content.hexdigest()[:8]
 
 
-def _checkpoint(folder: Path) -> Iterator[bytes]:
-    """Small files whole; of weights the length and both ends."""
+def _checkpoint_content(folder: Path) -> Iterator[bytes]:
+    """Yields small files whole, and of large files the size, the beginning and the end."""
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             size = path.stat().st_size
             yield f"{path.relative_to(folder)} {size}".encode()
             with path.open("rb") as file:
-                yield file.read(WHOLE_BYTES if size <= WHOLE_BYTES else END_BYTES)
-                file.seek(max(0, size - END_BYTES))
+                yield file.read(SMALL_FILE_BYTES if size <= SMALL_FILE_BYTES else EDGE_BYTES)
+                file.seek(max(0, size - EDGE_BYTES))
                 yield file.read()
 
 
@@ -53,78 +53,84 @@ def app_name(stage: str, generation: str) -> str:
     return f"{stage}-{generation}"
 
 
-def stages_of(applications: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Generation and application; other people's are left out."""
+def stage_applications(applications: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yields generation and Serve application of every stage; skips other applications."""
     for name, application in applications.items():
         stage, _, generation = name.partition("-")
         if stage in STAGES and generation:
             yield generation, application
 
 
-def serving() -> list[str]:
-    """Generations with a replica of every stage; those without all of them first, the latest last.
+def serving_generations() -> list[str]:
+    """Returns the generations with at least one replica of every stage, the latest last.
 
-    Others of its replicas may still wait for a node with room.
+    Those that still wait for further replicas, for example for a node with room, come first.
     """
     found: dict[str, list[Any]] = {}
-    for generation, application in stages_of(serve.status().applications):
+    for generation, application in stage_applications(serve.status().applications):
         states = [d.replica_states for d in application.deployments.values()]
         if states and all(state.get("RUNNING") for state in states):
             found.setdefault(generation, []).append(application)
 
-    def order(generation: str) -> tuple[bool, float]:
+    def sort_key(generation: str) -> tuple[bool, float]:
         stages = found[generation]
         return (
             all(stage.status == "RUNNING" for stage in stages),
             max(stage.last_deployed_time_s for stage in stages),
         )
 
-    return sorted((name for name in found if len(found[name]) == len(STAGES)), key=order)
+    return sorted((name for name in found if len(found[name]) == len(STAGES)), key=sort_key)
 
 
-class Generations:
-    """The actor: every bridge tells it once a second which generations it has pictures in."""
+class GenerationRegistry:
+    """The actor: every bridge reports every REPORT_SECONDS which generations it has pictures in."""
 
     def __init__(self) -> None:
         self._current = ""
-        self._begun = time.monotonic()
-        self._looked = -LOOK_SECONDS
-        self._in_use: dict[str, float] = {}
-        self._bridges: dict[str, float] = {}
+        self._started = time.monotonic()
+        self._last_query = -STATUS_SECONDS
+        self._last_use: dict[str, float] = {}
+        self._last_report: dict[str, float] = {}
 
-    def meet(self, bridge: str, in_use: list[str]) -> str:
-        """The generation for new pictures; none while nothing is deployed."""
+    def report(self, bridge: str, in_use: list[str]) -> str:
+        """Takes a bridge's id and the generations it uses; returns `current()`."""
         now = time.monotonic()
-        self._bridges[bridge] = now
-        self._in_use |= dict.fromkeys(in_use, now)
+        self._last_report[bridge] = now
+        self._last_use |= dict.fromkeys(in_use, now)
         return self.current()
 
-    def switch(self, generation: str) -> None:
+    def set_current(self, generation: str) -> None:
         self._current = generation
-        # As if it had just been in use: bridges go on with the one before for up to a second.
-        self._in_use = dict.fromkeys(self._in_use, time.monotonic())
+        # Bridges send pictures to the old one until their next report, so it counts as in use.
+        self._last_use = dict.fromkeys(self._last_use, time.monotonic())
 
     def current(self) -> str:
-        if not self._current and time.monotonic() > self._looked + LOOK_SECONDS:
-            # This actor may have been restarted, on another node: Serve still knows.
-            self._looked = time.monotonic()
-            self._current = (serving() or [""])[-1]
+        """Returns the generation for new pictures, or "" while none serves."""
+        if not self._current and time.monotonic() > self._last_query + STATUS_SECONDS:
+            # This actor may have been restarted on another node, but Serve still knows.
+            self._last_query = time.monotonic()
+            self._current = (serving_generations() or [""])[-1]
         return self._current
 
     def idle_seconds(self, generation: str) -> float:
-        return time.monotonic() - self._in_use.get(generation, self._begun)
+        """Returns the seconds since a bridge last reported a picture in the generation."""
+        return time.monotonic() - self._last_use.get(generation, self._started)
 
-    def bridges(self) -> int:
-        """How many have been heard of lately."""
-        end = time.monotonic() - GONE_SECONDS
-        return sum(heard > end for heard in self._bridges.values())
-
-
-# Made once: of each that `ray.remote` makes, Ray keeps what it exported, for ever.
-_MADE: Any = ray.remote(Generations)
+    def bridge_count(self) -> int:
+        """Returns how many bridges have reported within BRIDGE_TIMEOUT_SECONDS."""
+        oldest = time.monotonic() - BRIDGE_TIMEOUT_SECONDS
+        return sum(reported > oldest for reported in self._last_report.values())
 
 
-def registry() -> Any:
-    """The one actor of the cluster; whoever needs it first makes it. Who calls often keeps it."""
+# Made once: Ray keeps for ever what it exports for each class that `ray.remote` makes.
+_REMOTE_CLASS: Any = ray.remote(GenerationRegistry)
+
+
+def generation_registry() -> Any:
+    """Returns the cluster's one actor, and creates it if there is none.
+
+    Each call costs memory in Ray, so frequent callers keep the handle.
+    """
     options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1}
-    return _MADE.options(name=ACTOR, get_if_exists=True, lifetime="detached", **options).remote()
+    actor = _REMOTE_CLASS.options(name=ACTOR, get_if_exists=True, lifetime="detached", **options)
+    return actor.remote()

@@ -1,4 +1,4 @@
-"""Latents on disk, for those who want to look at them, beside the denoising loop."""
+"""Writes intermediate latents to disk, for inspection, without delaying the denoising loop."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from ray_stages.requests.fields import Array
 
 log = logging.getLogger("ray.serve")
 
-MOST_WAITING = 64
+MAX_PENDING = 64
 ZOOM = 8
-DEVIATIONS = 3.0  # of the latents that fill the range from black to white
+DEVIATIONS = 3.0  # standard deviations from the mean to black or white
 
 
 class LatentsDump:
     """Writes `folder/<request id>/step_NNN.safetensors` and `.png`, in a thread of its own.
 
-    Beyond `max_bytes` in the folder the oldest requests go; beyond `MOST_WAITING` requests not yet
-    written new ones are left out, and the log says so.
+    Beyond `max_bytes` it deletes the oldest requests. While MAX_PENDING requests wait to be written
+    it skips new ones, and logs that.
     """
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
@@ -36,45 +36,49 @@ class LatentsDump:
         self._waiting = 0
 
     def write(self, request_id: str, steps: Mapping[int, Array]) -> None:
-        """Returns at once. steps: by the step's number, float32 [n, channels, h, w]."""
-        if self._waiting >= MOST_WAITING:
+        """Returns at once.
+
+        steps: latents by step number, float32 [n, channels, h, w].
+        """
+        if self._waiting >= MAX_PENDING:
             log.warning("event=latents_left_out request_id=%s", request_id)
             return
         self._waiting += 1
         self._thread.submit(self._write, request_id, steps)
 
     def close(self) -> None:
-        """Waits for what is not yet written."""
+        """Returns when everything is written."""
         self._thread.shutdown()
 
     def _write(self, request_id: str, steps: Mapping[int, Array]) -> None:
-        target = self.folder / _safe(request_id)
+        target = self.folder / _folder_name(request_id)
         try:
             target.mkdir(parents=True, exist_ok=True)
             for step, latents in steps.items():
-                whole = np.ascontiguousarray(latents)  # or safetensors writes other numbers
-                save_file({"latents": whole}, target / f"step_{step:03d}.safetensors")
-                picture(latents).save(target / f"step_{step:03d}.png")
-            self._make_room(target)
+                # Of an array that is not contiguous, safetensors would write other numbers.
+                contiguous = np.ascontiguousarray(latents)
+                save_file({"latents": contiguous}, target / f"step_{step:03d}.safetensors")
+                latents_image(latents).save(target / f"step_{step:03d}.png")
+            self._delete_oldest(keep=target)
         except OSError as error:
             log.warning("event=latents_not_written request_id=%s reason=%s", request_id, error)
         finally:
             self._waiting -= 1
 
-    def _make_room(self, latest: Path) -> None:
+    def _delete_oldest(self, keep: Path) -> None:
         requests = [path for path in self.folder.iterdir() if path.is_dir()]
         requests.sort(key=lambda path: path.stat().st_mtime)
         sizes = {path: sum(file.stat().st_size for file in path.iterdir()) for path in requests}
         total = sum(sizes.values())
         for path in requests:
-            if total <= self.max_bytes or path == latest:
+            if total <= self.max_bytes or path == keep:
                 break
             shutil.rmtree(path, ignore_errors=True)
             total -= sizes[path]
 
 
-def picture(latents: Array) -> Image.Image:
-    """The channels side by side in grey, the pictures of a request one below the other.
+def latents_image(latents: Array) -> Image.Image:
+    """Draws each channel in grey: channels side by side, pictures one below the other.
 
     latents: float32 [n, channels, h, w].
     """
@@ -84,6 +88,6 @@ def picture(latents: Array) -> Image.Image:
     return image.resize((image.width * ZOOM, image.height * ZOOM), Image.Resampling.NEAREST)
 
 
-def _safe(request_id: str) -> str:
-    """A folder's name, never a path."""
+def _folder_name(request_id: str) -> str:
+    """Replaces everything that could make a path of the request id."""
     return re.sub(r"[^\w-]", "_", request_id)[:64] or "_"

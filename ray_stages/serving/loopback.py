@@ -1,4 +1,4 @@
-"""Keeps a private stack to this machine where Ray Serve itself cannot be told to."""
+"""Makes Ray Serve's replicas listen on loopback only, for which Serve has no setting."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 from ray.serve._private import replica
 
 
-def keep_to_loopback() -> None:
-    """Call in a replica, before Serve opens its ports.
+def listen_on_loopback_only() -> None:
+    """Patches Serve; a replica calls this before Serve opens its ports.
 
-    Each replica opens a gRPC server for calls between deployments, on all addresses and speaking
-    pickle. We do not use it, and no setting says where it listens.
+    Each replica opens a gRPC server for calls between deployments. It listens on all addresses and
+    unpickles what it receives. This project does not use it.
     """
-    bind = replica.add_port_to_grpc_server
+    add_port = replica.add_port_to_grpc_server
 
-    def bind_to_loopback(server: Any, address: str) -> Any:
-        return bind(server, address.replace("[::]", "127.0.0.1"))
+    def add_loopback_port(server: Any, address: str) -> Any:
+        return add_port(server, address.replace("[::]", "127.0.0.1"))
 
-    replica.add_port_to_grpc_server = bind_to_loopback
+    replica.add_port_to_grpc_server = add_loopback_port

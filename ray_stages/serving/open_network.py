@@ -1,4 +1,4 @@
-"""A stage's network on the runtime that the settings ask for."""
+"""Opens a stage's network on the runtime that the settings name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ray_stages.serving.calibration import Calibration
 
 
 def opener(checkpoint: Checkpoint, stage: str, threads: int = 0) -> Opener:
-    """threads: 0 means those of the stage."""
+    """Returns a function that opens networks of the checkpoint; threads: 0 means the stage's."""
     settings = checkpoint.settings
     own = settings.resources(stage)
     place = Place(

@@ -1,4 +1,4 @@
-"""From the denoising loop's thread into the event loop of a replica: previews, then the latents."""
+"""Passes previews and final latents from the denoising thread to the replica's event loop."""
 
 from __future__ import annotations
 
@@ -16,24 +16,25 @@ if TYPE_CHECKING:
     from ray_stages.denoising.engine import Job
 
 
-class Previews:
-    """Those of one request, whose pictures the loop may step at different times."""
+class PreviewQueue:
+    """The previews of one request, whose pictures may reach a step at different times."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._events: asyncio.Queue[tuple[Job, int, Array] | None] = asyncio.Queue()
 
-    def watch(self, job: Job) -> None:
-        """For the loop's thread."""
+    def put(self, job: Job) -> None:
+        """Takes the preview of one picture; called in the denoising thread."""
         picture = job.picture
         assert picture.preview is not None
         event = job, picture.step, picture.preview[0].float().cpu().numpy()
         self._loop.call_soon_threadsafe(self._events.put_nowait, event)
 
     async def until_done(self, jobs: list[Job]) -> AsyncIterator[tuple[int, Array]]:
-        """Step and latents [n, channels, h, w], in order, as soon as all pictures are so far.
+        """Yields step and latents (float32 [n, channels, h, w]) when all pictures reach the step.
 
-        The last are not an estimate. Raises what a picture failed of, all others then being over.
+        The last ones are the final latents, all others estimates of them. Raises the error of the
+        first picture that fails, and cancels the others.
         """
         finished: Any = asyncio.gather(*(asyncio.wrap_future(job.latents) for job in jobs))
         finished.add_done_callback(lambda _: self._events.put_nowait(None))
@@ -52,4 +53,4 @@ class Previews:
                 job.latents.cancel()
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 finished.cancel()
-                await finished  # or asyncio logs that nobody asked how it ended
+                await finished  # otherwise asyncio logs an exception that was never retrieved

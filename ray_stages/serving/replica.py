@@ -1,7 +1,7 @@
-"""What a replica of any stage has: set-up, the model card, log lines.
+"""The base class of all deployments: set-up, the model card, log lines.
 
-Only replicas import torch: the launcher's child and Serve's controller, which import the
-deployments too, start seconds sooner without.
+Only replicas import torch. The launcher's child and Serve's controller import the deployments too,
+and start seconds sooner without torch.
 """
 
 from __future__ import annotations
@@ -27,16 +27,18 @@ class HasRuntime(Protocol):
     runtime: Runtime
 
 
-class Stage:
+class StageReplica:
+    """name: the stage's name."""
+
     name: str
 
     def __init__(self, settings: Settings) -> None:
         from ray_stages.families.checkpoint import Checkpoint
         from ray_stages.runtimes.torch_thread import TorchThread
-        from ray_stages.serving.loopback import keep_to_loopback
+        from ray_stages.serving.loopback import listen_on_loopback_only
 
         if not settings.ray_address:
-            keep_to_loopback()
+            listen_on_loopback_only()
         self.torch = TorchThread(settings.resources(self.name).threads)
         self.settings = settings
         self.checkpoint = Checkpoint(settings)
@@ -45,9 +47,9 @@ class Stage:
         return self.checkpoint.card
 
     def set_up(self, load: Callable[[], T], warm_up: Callable[[T], None]) -> T:
-        """Loads and warms up before the replica counts as ready, and says how long each took.
+        """Loads and warms up a stage in the torch thread, and logs how long each took.
 
-        `load` opens its network by `open_network`.
+        Serve counts the replica as ready afterwards. `load` opens its network by `open_network`.
         """
         begin = time.monotonic()
         stage = self.torch.submit(load).result()
@@ -75,7 +77,11 @@ class Stage:
         times: tuple[float, float, float],
         final: bool = True,
     ) -> StageResult:
-        """times: when the request arrived, when its computing began, when it ended."""
+        """Returns the stage's answer, and logs it if it is the final one.
+
+        times: when the request arrived, when computing began and when it ended, in seconds of the
+        monotonic clock.
+        """
         arrived, began, ended = times
         result = StageResult(outputs, 1000 * (began - arrived), 1000 * (ended - began))
         if not final:

@@ -1,7 +1,7 @@
-"""A generation of the stages goes live: it loads beside the one before, then new pictures go to it.
+"""Replaces the generation that serves: the new one loads beside it, then takes all new pictures.
 
-An upgrade of a cluster that serves is `python -m ray_stages deploy`, with the new settings or from
-the new version's checkout.
+To upgrade a running cluster, call `python -m ray_stages deploy` with the new settings or from the
+new version's checkout.
 """
 
 from __future__ import annotations
@@ -17,63 +17,72 @@ from rich.console import Console
 
 from ray_stages.errors import StackFailed
 from ray_stages.serving.application import delete, deploy
-from ray_stages.serving.generations import IDLE_SECONDS, app_name, registry, serving, stages_of
+from ray_stages.serving.generations import (
+    IDLE_SECONDS,
+    app_name,
+    generation_registry,
+    serving_generations,
+    stage_applications,
+)
 from ray_stages.settings import ROOT, STAGES, Settings
 
-LOOK_SECONDS = 1.0
+POLL_SECONDS = 1.0
 RUNNING, FAILED = "RUNNING", "DEPLOY_FAILED"
 
 
-class Status(NamedTuple):
-    """reason: what went wrong, if anything did."""
+class StageStatus(NamedTuple):
+    """Serve's status of one stage's application; reason: the error, or "" if there is none."""
 
     stage: str
     status: str
     reason: str
 
 
-def statuses(generation: str) -> Iterator[Status]:
-    """Of those of its stages that Serve knows."""
+def stage_statuses(generation: str) -> Iterator[StageStatus]:
+    """Yields the status of each stage of the generation that Serve knows."""
     applications = serve.status().applications
     for stage in STAGES:
         if application := applications.get(app_name(stage, generation)):
-            yield Status(stage, str(application.status.value), _reason(application))
+            yield StageStatus(stage, str(application.status.value), _failure_reason(application))
 
 
-def _reason(application: Any) -> str:
-    """The last line of what a replica raised, rather than its whole traceback."""
+def _failure_reason(application: Any) -> str:
+    """Returns the last line of what a replica raised, without the traceback."""
     messages = [application.message, *(d.message for d in application.deployments.values())]
     lines = [line.strip() for message in messages for line in message.splitlines() if line.strip()]
-    raised = [line for line in lines if "Error: " in line]
-    return str((raised or lines or [""])[-1])
+    errors = [line for line in lines if "Error: " in line]
+    return str((errors or lines or [""])[-1])
 
 
-def may_go_live(generation: str) -> bool:
-    """All its replicas run; or one of each stage, where nothing else serves."""
-    return _runs(generation) or serving() == [generation]
+def can_go_live(generation: str) -> bool:
+    """Returns whether all its replicas run, or one of each stage if nothing else serves."""
+    return _is_running(generation) or serving_generations() == [generation]
 
 
-def _runs(generation: str) -> bool:
-    return [status.status for status in statuses(generation)] == [RUNNING] * len(STAGES)
+def _is_running(generation: str) -> bool:
+    return [status.status for status in stage_statuses(generation)] == [RUNNING] * len(STAGES)
 
 
 def go_live(generation: str) -> None:
-    """From now on new pictures go to it."""
-    ray.get(registry().switch.remote(generation))
+    """Sends all new pictures to the generation from now on."""
+    ray.get(generation_registry().set_current.remote(generation))
 
 
 def retire_others(generation: str, stopped: threading.Event) -> None:
-    """Ends every other generation, each when it has had no picture in it for a while."""
-    others = {name for name, _ in stages_of(serve.status().applications)} - {generation}
-    while others and not stopped.wait(LOOK_SECONDS):
+    """Deletes every other generation once it has had no picture for IDLE_SECONDS."""
+    others = {name for name, _ in stage_applications(serve.status().applications)} - {generation}
+    while others and not stopped.wait(POLL_SECONDS):
         for other in list(others):
-            if ray.get(registry().idle_seconds.remote(other)) > IDLE_SECONDS:
+            if ray.get(generation_registry().idle_seconds.remote(other)) > IDLE_SECONDS:
                 delete(other)
                 others.remove(other)
 
 
 def roll_out(settings: Settings, console: Console, stopped: threading.Event) -> None:
-    """Returns when it serves and nothing else does. What does not start leaves all as it was."""
+    """Deploys the stages; returns when they serve and every other generation is deleted.
+
+    Raises StackFailed if they do not start; the old generation then serves on.
+    """
     if not settings.ray_address:
         raise ValueError("RAY_ADDRESS is empty: host:port of the cluster's head is expected")
     ray.init(
@@ -84,19 +93,20 @@ def roll_out(settings: Settings, console: Console, stopped: threading.Event) -> 
     )
     generation = deploy(settings)
     with console.status(f"generation {generation} loads beside what serves …"):
-        _until_running(generation, settings.start_seconds, stopped)
+        _wait_until_ready(generation, settings.start_seconds, stopped)
     go_live(generation)
     with console.status("pictures of the generation before are finished …"):
         retire_others(generation, stopped)
     console.print(f"generation {generation} serves")
 
 
-def _until_running(generation: str, seconds: float, stopped: threading.Event) -> None:
+def _wait_until_ready(generation: str, seconds: float, stopped: threading.Event) -> None:
     end = time.monotonic() + seconds
-    while not may_go_live(generation):
-        failed = [s for s in statuses(generation) if s.status == FAILED]
+    while not can_go_live(generation):
+        failed = [s for s in stage_statuses(generation) if s.status == FAILED]
         if failed or stopped.is_set() or time.monotonic() > end:
             delete(generation)
-            why = f"{failed[0].stage}: {failed[0].reason}" if failed else "stopped, or out of time"
-            raise StackFailed(f"generation {generation} did not start: {why}")
-        stopped.wait(LOOK_SECONDS)
+            reason = f"{failed[0].stage}: {failed[0].reason}" if failed else ""
+            reason = reason or "stopped, or out of time"
+            raise StackFailed(f"generation {generation} did not start: {reason}")
+        stopped.wait(POLL_SECONDS)

@@ -1,4 +1,4 @@
-"""What a denoiser is put through before it counts as ready: in the thread in which it will work."""
+"""Warms up a denoiser before its replica counts as ready, in the thread in which it will work."""
 
 from __future__ import annotations
 
@@ -24,12 +24,15 @@ def first_step(denoiser: Denoiser, card: ModelCard) -> None:
 
 
 def row_limit(denoiser: Denoiser, card: ModelCard) -> int:
-    """Measured at the model's own size."""
+    """Measures how many rows a batch may have, at the model's default size."""
     return limits.measure(lambda count: denoiser.compute(count, card.height, card.width))
 
 
 def prepare(denoiser: Denoiser, card: ModelCard, max_rows: int) -> None:
-    """All batches of the usual size, those of guided pictures alone first."""
+    """Prepares batches of 1 to `max_rows` rows at the default size, within PREPARE_SECONDS.
+
+    Even counts come first: guided pictures have two rows each.
+    """
     end = time.monotonic() + PREPARE_SECONDS
     for count in (*range(2, max_rows + 1, 2), *range(1, max_rows + 1, 2)):
         if time.monotonic() > end:

@@ -13,9 +13,9 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from ray_stages.bridge.stage_handles import Links
+from ray_stages.bridge.stage_handles import StageHandles
 from ray_stages.launcher.ports import bind_free_port
-from ray_stages.serving.generations import serving
+from ray_stages.serving.generations import serving_generations
 from ray_stages.settings import STAGES
 from tests.support.paths import ROOT
 from tests.support.waiting import wait_until
@@ -50,12 +50,12 @@ def test_the_stages_of_a_config_file_serve(cluster: tuple[str, str]) -> None:
 def bridges_see(address: str) -> dict[str, tuple[str, str]]:
     """Generation and checkpoint that a bridge of each stage would send a new picture to."""
     ray.init(address, namespace="latent-relay", log_to_driver=False)
-    assert wait_until(lambda: serving() == ["v1"], START_SECONDS, pause=1)
+    assert wait_until(lambda: serving_generations() == ["v1"], START_SECONDS, pause=1)
     return {stage: asyncio.run(found(stage)) for stage in STAGES}
 
 
 async def found(stage: str) -> tuple[str, str]:
-    links = Links(stage)
-    await links.connect()
-    async with links.to() as link:
-        return link.generation, link.card.name
+    handles = StageHandles(stage)
+    await handles.connect()
+    async with handles.use() as handle:
+        return handle.generation, handle.card.name

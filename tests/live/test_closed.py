@@ -152,7 +152,7 @@ def encrypted(
         server = TritonServer(settings, ports, folder / "draining", log)
         server.start({**inside(stack), "LD_LIBRARY_PATH": ""})
         try:
-            assert wait_until(server.ready, 120), (folder / "triton.log").read_text()[-2000:]
+            assert wait_until(server.is_ready, 120), (folder / "triton.log").read_text()[-2000:]
             yield f"127.0.0.1:{ports.grpc}"
         finally:
             server.stop(10)

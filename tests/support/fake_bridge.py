@@ -1,4 +1,4 @@
-"""Bridges between a stand-in for Triton and a stand-in for a Serve handle."""
+"""Bridges for unit tests: between a fake Triton and a fake Serve handle."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from ray_stages.bridge.response_order import Turns
-from ray_stages.bridge.stage_handles import Link
+from ray_stages.bridge.response_order import ResponseOrder
+from ray_stages.bridge.stage_handles import StageHandle
 from ray_stages.requests.stage_requests import StageResult, Ticket
-from ray_stages.serving.cancellation import CancellableCalls
+from ray_stages.serving.cancellation import CancellableRequests
 from ray_stages.settings import Settings
 from tests.support import fake_triton_utils
 from tests.support.fake_triton_utils import Request
@@ -24,11 +24,12 @@ from ray_stages.bridge.bridge import Bridge  # noqa: E402
 from ray_stages.bridge.metrics import StageMetrics  # noqa: E402
 from ray_stages.bridge.stream import StreamBridge  # noqa: E402
 
-Replica = Callable[[Ticket, Any], Any]  # gives what can be awaited, or gone through
+# Stands for a replica's method: returns an awaitable, or an async iterator for streams.
+Replica = Callable[[Ticket, Any], Any]
 
 
-class Response:
-    def __init__(self, handle: Handle, answer: Any) -> None:
+class FakeServeResponse:
+    def __init__(self, handle: FakeServeHandle, answer: Any) -> None:
         self.handle, self.answer = handle, answer
 
     def __await__(self) -> Any:
@@ -41,47 +42,47 @@ class Response:
         self.handle.cancelled += 1
 
 
-class Handle:
-    """Calls `replica` as a Serve handle would, and knows what was called and cancelled."""
+class FakeServeHandle:
+    """Calls `replica` as a Serve handle would, and counts calls and cancellations."""
 
     def __init__(self, replica: Replica) -> None:
         self.replica = replica
         self.calls: list[str] = []
         self.cancelled = 0
 
-    def options(self, *, stream: bool, method_name: str) -> Handle:
+    def options(self, *, stream: bool, method_name: str) -> FakeServeHandle:
         assert (stream, method_name) == (True, "stream")
         return self
 
-    def remote(self, ticket: Ticket, request: Any) -> Response:
+    def remote(self, ticket: Ticket, request: Any) -> FakeServeResponse:
         self.calls.append(ticket.id)
-        return Response(self, self.replica(ticket, request))
+        return FakeServeResponse(self, self.replica(ticket, request))
 
 
-class FakeLinks:
-    """Every generation is the same replica's."""
+class FakeStageHandles:
+    """Uses one Serve handle for every generation."""
 
-    def __init__(self, handle: Handle) -> None:
-        self.handle = handle
+    def __init__(self, serve_handle: FakeServeHandle) -> None:
+        self.serve_handle = serve_handle
 
     @asynccontextmanager
-    async def to(self, generation: str) -> AsyncIterator[Link]:
-        yield Link(generation or "current", self.handle, CARD)
+    async def use(self, generation: str) -> AsyncIterator[StageHandle]:
+        yield StageHandle(generation or "current", self.serve_handle, CARD)
 
 
 class Connected:
-    """Is made as `initialize` leaves a bridge, but with `replica` to call."""
+    """Mixin whose constructor leaves a bridge as `initialize` does, but connected to `replica`."""
 
     model: str
-    links: Any
+    handles: Any
 
     def __init__(self, replica: Replica, **settings: Any) -> None:
         self.settings = Settings(**settings)
         self.metrics = StageMetrics(self.model)
-        self.calls, self.turns = CancellableCalls(), Turns()
+        self.cancellable, self.response_order = CancellableRequests(), ResponseOrder()
         self.in_flight = 0
-        self.handle = Handle(replica)
-        self.links = FakeLinks(self.handle)
+        self.serve_handle = FakeServeHandle(replica)
+        self.handles = FakeStageHandles(self.serve_handle)
 
 
 class TextBridge(Connected, Bridge):
@@ -92,35 +93,35 @@ class UnetStreamBridge(Connected, StreamBridge):
     stage, model = "unet", "unet_stream"
 
 
-async def replica(ticket: Ticket, request: Any) -> StageResult:
+async def working_replica(ticket: Ticket, request: Any) -> StageResult:
     return StageResult({"prompt_embeds": np.zeros((1, 77, 32), np.float32)}, 1.0, 2.0)
 
 
-def slow(seconds: float) -> Replica:
+def slow_replica(seconds: float) -> Replica:
     async def call(ticket: Ticket, request: Any) -> StageResult:
         await asyncio.sleep(seconds)
-        return await replica(ticket, request)
+        return await working_replica(ticket, request)
 
     return call
 
 
-def prompt(*prompts: str, **options: Any) -> Request:
+def prompt_request(*prompts: str, **options: Any) -> Request:
     return Request({"prompt": texts(*(prompts or ("a star",)))}, **options)
 
 
-def ask(bridge: Bridge, *requests: Request, cancel: str = "") -> list[Any]:
-    """All at once; the one with the id `cancel` a little later no more.
+def answer_all(bridge: Bridge, *requests: Request, cancel: str = "") -> list[Any]:
+    """Lets the bridge answer all requests concurrently; returns the last response of each.
 
-    Returns the last response of each.
+    cancel: the id of a request to cancel shortly after the start.
     """
 
-    async def answer_all() -> None:
+    async def main() -> None:
         answering = [asyncio.create_task(bridge._answer(request)) for request in requests]
         if cancel:
             await asyncio.sleep(0.05)
-            assert bridge.calls.cancel(cancel)
+            assert bridge.cancellable.cancel(cancel)
         await asyncio.wait_for(asyncio.gather(*answering), 10)
 
-    asyncio.run(answer_all())
-    assert all(request.sender.over for request in requests)
+    asyncio.run(main())
+    assert all(request.sender.finished for request in requests)
     return [request.sender.sent[-1] for request in requests]

@@ -1,4 +1,4 @@
-"""A stand-in for `triton_python_backend_utils`, which exists only inside a Triton stub."""
+"""A fake of `triton_python_backend_utils`, which exists only inside a Triton stub."""
 
 from __future__ import annotations
 
@@ -42,19 +42,19 @@ class InferenceResponse:
 
 @dataclass
 class Sender:
-    """Keeps what was sent; Triton allows one final response a request."""
+    """Keeps the responses; Triton allows one final response per request."""
 
     sent: list[InferenceResponse] = field(default_factory=list)
     cancelled: bool = False
-    over: bool = False
+    finished: bool = False
 
     def send(self, response: InferenceResponse, flags: int) -> None:
-        assert not self.over
-        self.over = flags == 1
+        assert not self.finished
+        self.finished = flags == 1
         self.sent.append(response)
 
     def is_cancelled(self) -> bool:
-        assert not self.over, "tritonserver would end here"
+        assert not self.finished, "tritonserver would end here"
         return self.cancelled
 
 
@@ -62,7 +62,7 @@ class Sender:
 class Request:
     tensors: dict[str, Any]
     id: str = ""
-    wants: str = "{}"
+    parameters_json: str = "{}"
     timeout_us: int = 0
     outputs: tuple[str, ...] = ("prompt_embeds", "request_id", "deadline", "elapsed_ms")
     sender: Sender = field(default_factory=Sender)
@@ -74,7 +74,7 @@ class Request:
         return self.id
 
     def parameters(self) -> str:
-        return self.wants
+        return self.parameters_json
 
     def timeout(self) -> int:
         return self.timeout_us
@@ -122,7 +122,7 @@ class Logger:
 
 
 def install() -> None:
-    """Makes `import triton_python_backend_utils` find this module's names."""
+    """Makes `import triton_python_backend_utils` return a module with these classes."""
     module: Any = types.ModuleType("triton_python_backend_utils")
     for offered in (Tensor, TritonError, InferenceResponse, MetricFamily, Logger):
         setattr(module, offered.__name__, offered)

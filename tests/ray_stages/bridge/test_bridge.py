@@ -1,4 +1,4 @@
-"""What a bridge makes of a request, and of what a stage makes of it."""
+"""How a bridge checks and forwards a request, and answers with the stage's result or error."""
 
 from __future__ import annotations
 
@@ -14,14 +14,23 @@ from ray.serve.exceptions import BackPressureError
 from ray_stages.errors import InvalidRequest, RelayError
 from ray_stages.requests.stage_requests import StageResult, Ticket
 from tests.support import fake_triton_utils
-from tests.support.fake_bridge import Replica, TextBridge, ask, prompt, replica, slow
+from tests.support.fake_bridge import (
+    Replica,
+    TextBridge,
+    answer_all,
+    prompt_request,
+    slow_replica,
+    working_replica,
+)
 from tests.support.fake_triton_utils import Request
 from tests.support.request_tensors import texts
 
 
-def test_the_stages_that_follow_are_told_id_and_deadline() -> None:
+def test_a_response_carries_id_and_deadline_for_the_later_stages() -> None:
     before = time.time()
-    (response,) = ask(TextBridge(replica), prompt(id="mine", timeout_us=5_000_000))
+    (response,) = answer_all(
+        TextBridge(working_replica), prompt_request(id="mine", timeout_us=5_000_000)
+    )
     values = response.values()
     assert list(values) == ["prompt_embeds", "request_id", "deadline", "elapsed_ms"]
     assert values["request_id"].tolist() == [b"mine"]
@@ -29,99 +38,109 @@ def test_the_stages_that_follow_are_told_id_and_deadline() -> None:
     assert values["elapsed_ms"].tolist() == [1.0, 2.0]
 
 
-def test_only_what_is_asked_for_is_answered() -> None:
-    (response,) = ask(TextBridge(replica), prompt(outputs=("elapsed_ms",)))
+def test_only_requested_outputs_are_sent() -> None:
+    (response,) = answer_all(TextBridge(working_replica), prompt_request(outputs=("elapsed_ms",)))
     assert list(response.values()) == ["elapsed_ms"]
 
 
 def test_a_request_without_an_id_gets_one_and_a_strange_one_is_made_printable() -> None:
-    unnamed, strange = ask(TextBridge(replica), prompt(), prompt(id="a\nb=c d"))
+    unnamed, strange = answer_all(
+        TextBridge(working_replica), prompt_request(), prompt_request(id="a\nb=c d")
+    )
     assert len(unnamed.values()["request_id"][0]) == 32
     assert strange.values()["request_id"].tolist() == [b"a_b_c_d"]
 
 
 @pytest.mark.parametrize("forged", [None, np.nan, np.inf, 1e308])
-def test_no_request_waits_for_ever(forged: float | None) -> None:
-    told = {} if forged is None else {"deadline": np.array([forged])}
+def test_no_deadline_is_later_than_max_seconds(forged: float | None) -> None:
+    passed_on = {} if forged is None else {"deadline": np.array([forged])}
     for timeout_us in (0, 10**12):
-        request = Request({"prompt": texts("a"), **told}, timeout_us=timeout_us)
-        (response,) = ask(TextBridge(replica, max_seconds=60), request)
+        request = Request({"prompt": texts("a"), **passed_on}, timeout_us=timeout_us)
+        (response,) = answer_all(TextBridge(working_replica, max_seconds=60), request)
         assert 0 < response.values()["deadline"][0] - time.time() <= 60
 
 
-def test_what_can_never_be_drawn_is_invalid_and_not_merely_too_much() -> None:
-    (response,) = ask(TextBridge(replica, max_in_flight=2), prompt(*"abcdefghijklmnopqrstuvwxyz"))
+def test_a_request_that_is_always_too_large_is_invalid_and_not_overload() -> None:
+    (response,) = answer_all(
+        TextBridge(working_replica, max_in_flight=2), prompt_request(*"abcdefghijklmnopqrstuvwxyz")
+    )
     assert response.error.code == "INVALID_ARG"
 
 
 def test_an_output_with_the_name_of_an_input_passes_it_on() -> None:
-    (response,) = ask(TextBridge(replica), prompt("a star", outputs=("prompt",)))
+    (response,) = answer_all(
+        TextBridge(working_replica), prompt_request("a star", outputs=("prompt",))
+    )
     assert response.values()["prompt"].tolist() == [b"a star"]
 
 
 def test_id_and_deadline_of_an_earlier_stage_win() -> None:
     deadline = np.array([time.time() + 9])
-    told = {"prompt": texts("a"), "request_id": texts("first"), "deadline": deadline}
-    (response,) = ask(TextBridge(replica), Request(told, id="own", timeout_us=1))
+    passed_on = {"prompt": texts("a"), "request_id": texts("first"), "deadline": deadline}
+    (response,) = answer_all(
+        TextBridge(working_replica), Request(passed_on, id="own", timeout_us=1)
+    )
     assert response.values()["request_id"].tolist() == [b"first"]
 
 
-def test_a_refusal_reaches_no_replica_and_harms_nobody_else() -> None:
-    bridge = TextBridge(replica)
-    refused, drawn = ask(bridge, prompt(""), prompt("a star"))
+def test_an_invalid_request_reaches_no_replica_and_affects_no_other() -> None:
+    bridge = TextBridge(working_replica)
+    refused, drawn = answer_all(bridge, prompt_request(""), prompt_request("a star"))
     assert refused.error.code == "INVALID_ARG"
     assert "prompt: got an empty prompt" in str(refused.error)
     assert drawn.error is None
-    assert len(bridge.handle.calls) == 1
+    assert len(bridge.serve_handle.calls) == 1
     assert bridge.in_flight == 0
 
 
-def test_beyond_the_limit_requests_are_shed_at_once() -> None:
-    bridge = TextBridge(slow(0.2), max_in_flight=3)
-    responses = ask(bridge, prompt("a", "b"), prompt("c", "d"), prompt("e"))
+def test_beyond_the_limit_requests_are_refused_at_once() -> None:
+    bridge = TextBridge(slow_replica(0.2), max_in_flight=3)
+    responses = answer_all(
+        bridge, prompt_request("a", "b"), prompt_request("c", "d"), prompt_request("e")
+    )
     codes = [response.error and response.error.code for response in responses]
     assert codes == [None, "UNAVAILABLE", None]
     assert "2 more on 2 pictures in flight, the limit is 3" in str(responses[1].error)
-    assert len(bridge.handle.calls) == 2
+    assert len(bridge.serve_handle.calls) == 2
 
 
-def test_while_it_drains_only_what_was_accepted_goes_on(tmp_path: Path) -> None:
+def test_while_it_drains_only_accepted_requests_go_on(tmp_path: Path) -> None:
     drain_file = tmp_path / "draining"
-    bridge = TextBridge(replica, drain_file=str(drain_file))
-    assert ask(bridge, prompt())[0].error is None
+    bridge = TextBridge(working_replica, drain_file=str(drain_file))
+    assert answer_all(bridge, prompt_request())[0].error is None
     drain_file.touch()
     accepted = Request({"prompt": texts("a"), "deadline": np.array([time.time() + 9])})
-    refused, answered = ask(bridge, prompt(), accepted)
+    refused, answered = answer_all(bridge, prompt_request(), accepted)
     assert refused.error.code == "UNAVAILABLE"
     assert "the server is stopping" in str(refused.error)
     assert answered.error is None
 
 
-def dying(times: int) -> Replica:
+def dying_replica(times: int) -> Replica:
     left = [times]
 
     async def call(ticket: Ticket, request: Any) -> StageResult:
         left[0] -= 1
         if left[0] >= 0:
             raise ActorDiedError
-        return await replica(ticket, request)
+        return await working_replica(ticket, request)
 
     return call
 
 
 def test_a_dead_replica_costs_a_retry() -> None:
-    bridge = TextBridge(dying(2))
-    (response,) = ask(bridge, prompt(id="x"))
+    bridge = TextBridge(dying_replica(2))
+    (response,) = answer_all(bridge, prompt_request(id="x"))
     assert response.error is None
-    assert bridge.handle.calls == ["x", "x", "x"]
+    assert bridge.serve_handle.calls == ["x", "x", "x"]
 
 
 def test_retries_are_bounded() -> None:
-    bridge = TextBridge(dying(99), attempts=2)
-    (response,) = ask(bridge, prompt())
+    bridge = TextBridge(dying_replica(99), attempts=2)
+    (response,) = answer_all(bridge, prompt_request())
     assert response.error.code == "UNAVAILABLE"
     assert "no replica left in 2 attempts" in str(response.error)
-    assert len(bridge.handle.calls) == 2
+    assert len(bridge.serve_handle.calls) == 2
 
 
 @pytest.mark.parametrize(
@@ -136,24 +155,24 @@ def test_retries_are_bounded() -> None:
         ),
     ],
 )
-def test_errors_have_their_code_and_bugs_are_not_told(
+def test_errors_have_their_code_and_details_of_bugs_stay_private(
     error: Exception, code: str, message: str
 ) -> None:
     async def failing(ticket: Ticket, request: Any) -> StageResult:
         raise error
 
     bridge = TextBridge(failing)
-    (response,) = ask(bridge, prompt())
+    (response,) = answer_all(bridge, prompt_request())
     assert response.error.code == code
     assert message in str(response.error)
     assert "secret" not in str(response.error)
 
 
-def test_who_asks_for_codes_finds_them_in_front_of_the_words() -> None:
-    answers = ask(
-        TextBridge(replica),
-        Request({"prompt": texts("")}, wants='{"error_codes":true,"x":1}'),
-        Request({"prompt": texts("")}, wants='{"error_codes":false}'),
+def test_error_codes_precede_the_message_if_the_client_wants_them() -> None:
+    answers = answer_all(
+        TextBridge(working_replica),
+        Request({"prompt": texts("")}, parameters_json='{"error_codes":true,"x":1}'),
+        Request({"prompt": texts("")}, parameters_json='{"error_codes":false}'),
     )
     coded, plain = (str(answer.error) for answer in answers)
     assert coded == f"[INVALID_ARGUMENT] {plain}"
@@ -165,13 +184,17 @@ def test_an_unreadable_request_is_answered_too() -> None:
         def inputs(self) -> list[Any]:
             raise UnicodeError("broken tensor")
 
-    (response,) = ask(TextBridge(replica), Unreadable({}))
+    (response,) = answer_all(TextBridge(working_replica), Unreadable({}))
     assert response.error.code == "INTERNAL"
 
 
 def test_log_lines_have_ids_and_numbers_but_no_prompts() -> None:
     fake_triton_utils.Logger.lines.clear()
-    ask(TextBridge(replica), prompt("a private wish", id="r1"), prompt("", id="r2"))
+    answer_all(
+        TextBridge(working_replica),
+        prompt_request("a private wish", id="r1"),
+        prompt_request("", id="r2"),
+    )
     lines = {line.split()[1]: line for line in fake_triton_utils.Logger.lines}
     assert "request_id=r1 shapes=prompt:1" in lines["event=request"]
     assert "request_id=r1 ms=" in lines["event=response"]
@@ -181,8 +204,8 @@ def test_log_lines_have_ids_and_numbers_but_no_prompts() -> None:
 
 
 def test_metrics_count_requests_and_failures_by_kind() -> None:
-    bridge = TextBridge(replica)
-    ask(bridge, prompt(), prompt(""), prompt(""))
+    bridge = TextBridge(working_replica)
+    answer_all(bridge, prompt_request(), prompt_request(""), prompt_request(""))
     assert bridge.metrics._requests.value == 3
     assert bridge.metrics._failures["invalid"].value == 2
     assert set(bridge.metrics._failures) == {error.kind for error in RelayError.__subclasses__()}

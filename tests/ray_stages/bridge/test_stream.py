@@ -1,4 +1,4 @@
-"""Streams: responses in order, numbered, and none twice when a replica dies."""
+"""Streams: numbered responses, in order, and none twice when a replica dies."""
 
 from __future__ import annotations
 
@@ -10,7 +10,13 @@ import numpy as np
 from ray.exceptions import ActorDiedError
 
 from ray_stages.requests.stage_requests import StageResult, Ticket
-from tests.support.fake_bridge import Replica, TextBridge, UnetStreamBridge, ask, slow
+from tests.support.fake_bridge import (
+    Replica,
+    TextBridge,
+    UnetStreamBridge,
+    answer_all,
+    slow_replica,
+)
 from tests.support.fake_triton_utils import Request, Sender
 from tests.support.request_tensors import embeds, texts
 
@@ -24,7 +30,7 @@ def result(step: int, final: bool) -> StageResult:
 
 def responses_of(replica: Replica) -> list[Any]:
     request = Request(embeds(), outputs=OUTPUTS)
-    ask(UnetStreamBridge(replica), request)
+    answer_all(UnetStreamBridge(replica), request)
     return request.sender.sent
 
 
@@ -39,7 +45,7 @@ def test_every_preview_is_a_response_and_the_last_is_final() -> None:
     assert len({int(r["sequence"][0]) for r in responses}) == 1
 
 
-def test_a_replica_that_dies_on_the_way_costs_no_preview_and_repeats_none() -> None:
+def test_when_a_replica_dies_no_preview_is_lost_or_repeated() -> None:
     attempts = []
 
     async def replica(ticket: Ticket, request: Any) -> AsyncIterator[StageResult]:
@@ -55,7 +61,7 @@ def test_a_replica_that_dies_on_the_way_costs_no_preview_and_repeats_none() -> N
     assert [int(r["sequence"][1]) for r in responses] == [0, 1, 2]
 
 
-def test_an_error_on_the_way_ends_the_stream() -> None:
+def test_an_error_ends_the_stream() -> None:
     async def replica(ticket: Ticket, request: Any) -> AsyncIterator[StageResult]:
         yield result(1, final=False)
         raise ZeroDivisionError
@@ -65,29 +71,29 @@ def test_an_error_on_the_way_ends_the_stream() -> None:
     assert last.error.code == "INTERNAL"
 
 
-def test_cancel_ends_it_and_the_replica_hears_of_it() -> None:
+def test_cancel_ends_the_stream_and_cancels_the_replicas_work() -> None:
     async def replica(ticket: Ticket, request: Any) -> AsyncIterator[StageResult]:
         yield result(1, final=False)
         await asyncio.sleep(30)
 
     bridge = UnetStreamBridge(replica)
-    (last,) = ask(bridge, Request(embeds(), outputs=OUTPUTS, id="mine"), cancel="mine")
+    (last,) = answer_all(bridge, Request(embeds(), outputs=OUTPUTS, id="mine"), cancel="mine")
     assert last.error.code == "CANCELLED"
-    assert bridge.handle.cancelled == 1
+    assert bridge.serve_handle.cancelled == 1
 
 
-def test_members_of_a_stream_are_answered_in_order_even_after_one_that_failed() -> None:
+def test_requests_of_a_stream_are_answered_in_order_even_after_one_that_failed() -> None:
     out: list[bytes] = []
 
-    def uneven(ticket: Ticket, request: Any) -> Any:
-        return slow(0.05 * (4 - int(request.prompts[0])))(ticket, request)
+    def slower_for_earlier(ticket: Ticket, request: Any) -> Any:
+        return slow_replica(0.05 * (4 - int(request.prompts[0])))(ticket, request)
 
-    class Noted(Sender):
+    class RecordingSender(Sender):
         def send(self, response: Any, flags: int) -> None:
             super().send(response, flags)
             out.extend(response.values().get("prompt", [b"refused"]))
 
-    bridge = TextBridge(uneven)
+    bridge = TextBridge(slower_for_earlier)
     requests = [
         Request(
             {
@@ -95,9 +101,9 @@ def test_members_of_a_stream_are_answered_in_order_even_after_one_that_failed() 
                 "sequence": np.array([7, number, number == 3]),
             },
             outputs=("prompt",),
-            sender=Noted(),
+            sender=RecordingSender(),
         )
         for number in range(4)
     ]
-    ask(bridge, *requests)
+    answer_all(bridge, *requests)
     assert out == [b"refused", b"0", b"2", b"3"]

@@ -8,12 +8,12 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from ray_stages.serving import latents_dump
-from ray_stages.serving.latents_dump import LatentsDump, picture
+from ray_stages.serving.latents_dump import LatentsDump, latents_image
 
 LATENTS = np.random.default_rng(0).normal(size=(2, 4, 8, 8)).astype(np.float32)
 
 
-def test_latents_and_their_picture_lie_under_the_requests_name(tmp_path: Path) -> None:
+def test_latents_and_their_image_are_in_a_folder_named_after_the_request(tmp_path: Path) -> None:
     dump = LatentsDump(tmp_path, max_bytes=10**6)
     strided = np.stack([LATENTS, 2 * LATENTS], axis=1)
     dump.write("mine", {3: strided[:, 0], 6: strided[:, 1]})
@@ -32,7 +32,7 @@ def test_latents_and_their_picture_lie_under_the_requests_name(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("name", ["../../etc", "/root/x", "a/b", "..", "", "x" * 300, "ö\0"])
-def test_no_request_id_leaves_the_folder(name: str, tmp_path: Path) -> None:
+def test_no_request_id_writes_outside_the_folder(name: str, tmp_path: Path) -> None:
     folder = tmp_path / "inside"
     dump = LatentsDump(folder, max_bytes=10**6)
     dump.write(name, {1: LATENTS})
@@ -43,7 +43,7 @@ def test_no_request_id_leaves_the_folder(name: str, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [folder]
 
 
-def test_the_oldest_go_when_the_folder_is_full(tmp_path: Path) -> None:
+def test_the_oldest_are_deleted_when_the_folder_is_full(tmp_path: Path) -> None:
     dump = LatentsDump(tmp_path, max_bytes=3 * (LATENTS.nbytes + 2000))
     for i in range(6):
         dump.write(f"request-{i}", {1: LATENTS})
@@ -53,10 +53,10 @@ def test_the_oldest_go_when_the_folder_is_full(tmp_path: Path) -> None:
     assert len(left) < 6
 
 
-def test_too_many_waiting_are_left_out(
+def test_requests_beyond_the_queue_are_skipped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(latents_dump, "MOST_WAITING", 0)
+    monkeypatch.setattr(latents_dump, "MAX_PENDING", 0)
     dump = LatentsDump(tmp_path, max_bytes=10**6)
     dump.write("mine", {1: LATENTS})
     dump.close()
@@ -65,6 +65,6 @@ def test_too_many_waiting_are_left_out(
 
 
 def test_black_is_far_below_the_mean_and_white_far_above() -> None:
-    grey = np.asarray(picture(np.array([[[[-9.0]], [[0.0]], [[9.0]]]], np.float32)))
+    grey = np.asarray(latents_image(np.array([[[[-9.0]], [[0.0]], [[9.0]]]], np.float32)))
     zoom = latents_dump.ZOOM
     assert [int(grey[0, i * zoom]) for i in range(3)] == [0, 127, 255]
