@@ -1,1 +1,1 @@
-"""Prompts in files to pictures in storage: Ray Data pipelines over the stages of the service."""
+"""The batch pipeline: prompts in files become pictures, drawn with Ray Data and our stages."""

@@ -1,4 +1,4 @@
-"""Sets of keys that take 32 bytes a key, however long the keys are."""
+"""Sets of row keys as sorted digests: 32 bytes for each key, however long the keys are."""
 
 from __future__ import annotations
 
@@ -8,27 +8,28 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-Digests = npt.NDArray[np.bytes_]
+KeyDigests = npt.NDArray[np.bytes_]
 DTYPE = "S32"
 
 
-def digests(keys: Iterable[str]) -> Digests:
-    """Sorted; equal keys stay."""
+def digest_keys(keys: Iterable[str]) -> KeyDigests:
+    """Returns the digests of all keys, sorted. A key that comes twice is there twice."""
     return np.sort(np.fromiter(map(_digest, keys), dtype=DTYPE))
 
 
-def holds(known: Digests, keys: Sequence[str]) -> npt.NDArray[np.bool_]:
-    """For each key whether it is one of the sorted `known`."""
-    asked = np.fromiter(map(_digest, keys), dtype=DTYPE, count=len(keys))
+def contains(known: KeyDigests, keys: Sequence[str]) -> npt.NDArray[np.bool_]:
+    """Tells for each key whether the sorted `known` have it."""
+    wanted = np.fromiter(map(_digest, keys), dtype=DTYPE, count=len(keys))
     if not len(known):
         return np.zeros(len(keys), dtype=bool)
-    places = np.searchsorted(known, asked).clip(max=len(known) - 1)
-    return np.asarray(known[places] == asked)
+    places = np.searchsorted(known, wanted).clip(max=len(known) - 1)
+    return np.asarray(known[places] == wanted)
 
 
-def twice(known: Digests) -> Digests:
-    again: Digests = known[1:][known[1:] == known[:-1]]
-    return again
+def duplicates(known: KeyDigests) -> KeyDigests:
+    """Returns the digests that the sorted `known` have more than once."""
+    repeated: KeyDigests = known[1:][known[1:] == known[:-1]]
+    return repeated
 
 
 def _digest(key: str) -> bytes:

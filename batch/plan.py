@@ -1,34 +1,37 @@
-"""What a run is about to do, in words."""
+"""The lines that tell what a run is about to do."""
 
 from __future__ import annotations
 
-from batch.configuration.pipeline import Operator, Pipeline
-from batch.inputs.input_check import Survey
+from batch.configuration.options import OperatorOptions
+from batch.configuration.pipeline import Pipeline
+from batch.inputs.input_check import InputCheck
 from batch.rows import OK, Row
 
 
-def plan(found: Survey, *, dry: bool) -> str:
-    """A dry run's has the operators and the first prompts too."""
-    pipeline = found.preparation.pipeline
-    lines = [_rows(found)]
-    if dry:
-        lines += [_place(pipeline), *(_operator(name, pipeline) for name in pipeline.stations)]
-        lines += [_first(row) for row in found.first]
+def describe_plan(check: InputCheck, *, dry_run: bool) -> str:
+    """Returns a line with the numbers of rows. A dry run adds the operators and the first rows."""
+    pipeline = check.preparer.pipeline
+    lines = [_row_counts(check)]
+    if dry_run:
+        lines.append(_output(pipeline))
+        lines += [_operator(name, pipeline) for name in pipeline.operator_names]
+        lines += [_row(row) for row in check.first_rows]
     return "\n".join(lines)
 
 
-def _rows(found: Survey) -> str:
-    text = f"{found.rows} rows, {found.left} to draw, {found.rows - found.left} written before"
-    return f"{text}, {found.unmatched} without a match left out" if found.unmatched else text
+def _row_counts(check: InputCheck) -> str:
+    written = check.rows - check.pending
+    text = f"{check.rows} rows, {check.pending} to draw, {written} written before"
+    return f"{text}, {check.unmatched} without a match left out" if check.unmatched else text
 
 
-def _place(pipeline: Pipeline) -> str:
+def _output(pipeline: Pipeline) -> str:
     output = pipeline.output
     return f"to {output.path}: {output.pictures}, {output.rows} rows a file"
 
 
 def _operator(name: str, pipeline: Pipeline) -> str:
-    operator: Operator = pipeline.operator(name)
+    operator: OperatorOptions = pipeline.operator(name)
     gpus = f"{operator.gpus:g}" if operator.gpus >= 0 else "a share of the"
     model = pipeline.enhance.model if name == "enhance" and pipeline.enhance else ""
     return (
@@ -37,7 +40,7 @@ def _operator(name: str, pipeline: Pipeline) -> str:
     )
 
 
-def _first(row: Row) -> str:
+def _row(row: Row) -> str:
     if row["status"] != OK:
         return f"{row['key']}: {row['error']}"
     size = f"{row['width']}x{row['height']}"

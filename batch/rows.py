@@ -1,4 +1,4 @@
-"""A row on its way through the operators, and as a record in the end."""
+"""Rows: what travels between the operators, and what is recorded in the end."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Row = dict[str, Any]
 OK, ERROR = "ok", "error"
 MAX_KEY_BYTES = 200
 
-RECORD = pa.schema(
+RECORD_SCHEMA = pa.schema(
     [
         ("key", pa.string()),
         ("prompt", pa.string()),
-        ("original_prompt", pa.string()),  # before a model wrote it out
+        ("original_prompt", pa.string()),  # before a language model wrote it out
         ("negative_prompt", pa.string()),
         ("seed", pa.int64()),
         ("steps", pa.int32()),
@@ -35,12 +35,12 @@ RECORD = pa.schema(
         ("encode_ms", pa.float32()),
         ("denoise_ms", pa.float32()),
         ("decode_ms", pa.float32()),
-        ("file", pa.string()),  # of the picture, beside the records
+        ("file", pa.string()),  # of the picture, relative to the output folder
         ("png", pa.binary()),
     ]
 )
-# What one operator hands to the next: float32, of a shape that the parameters tell.
-CARGO = pa.schema(
+# What one operator hands to the next. Tensors are float32; the row's parameters give their shape.
+INTERMEDIATE_SCHEMA = pa.schema(
     [
         ("system", pa.string()),
         ("embeds", pa.binary()),
@@ -48,34 +48,42 @@ CARGO = pa.schema(
         ("latents", pa.binary()),
     ]
 )
-TIMES = ("enhance_ms", "encode_ms", "denoise_ms", "decode_ms")
-# What is left of a row once it is written.
-RECEIPT = pa.schema(
-    [RECORD.field(name) for name in ("key", "status", "kind", *TIMES)] + [("part", pa.string())]
+TIME_COLUMNS = ("enhance_ms", "encode_ms", "denoise_ms", "decode_ms")
+# What the driver gets of a row once it is written. part: the name of its Parquet file.
+OUTCOME_SCHEMA = pa.schema(
+    [RECORD_SCHEMA.field(name) for name in ("key", "status", "kind", *TIME_COLUMNS)]
+    + [("part", pa.string())]
 )
-TRAVELLING = pa.schema([*RECORD, *CARGO])
+ROW_SCHEMA = pa.schema([*RECORD_SCHEMA, *INTERMEDIATE_SCHEMA])
 
 
-def table(rows: Sequence[Row], schema: pa.Schema = TRAVELLING) -> pa.Table:
-    """What a row does not have is null."""
+def to_table(rows: Sequence[Row], schema: pa.Schema = ROW_SCHEMA) -> pa.Table:
+    """Returns the rows as an Arrow table. A column that a row lacks is null."""
     return pa.Table.from_pylist(list(rows), schema=schema)
 
 
-def fail(row: Row, error: Exception) -> None:
-    """The row goes on as its error; of an error that is not ours only the kind is told."""
-    known = isinstance(error, RelayError)
+def mark_failed(row: Row, error: Exception) -> None:
+    """Records an error in its row, which then passes all later operators unchanged.
+
+    Only our own errors are told in full: another one's message may quote a prompt.
+    """
+    is_ours = isinstance(error, RelayError)
     kind = f"invalid {error.field}" if isinstance(error, InvalidRequest) else type(error).__name__
-    text = str(error) if known else f"{type(error).__name__} in an operator"
-    row.update(dict.fromkeys(CARGO.names), status=ERROR, kind=kind, error=text)
+    text = str(error) if is_ours else f"{type(error).__name__} in an operator"
+    row.update(dict.fromkeys(INTERMEDIATE_SCHEMA.names), status=ERROR, kind=kind, error=text)
 
 
-def seed_of(base: int, key: str) -> int:
-    """32 bits, as other tools have them; the same wherever the row is and however often it runs."""
-    digest = hashlib.blake2b(f"{base}\0{key}".encode(), digest_size=4).digest()
+def row_seed(base_seed: int, key: str) -> int:
+    """Returns a seed of 32 bits that depends on nothing but the run's seed and the row's key."""
+    digest = hashlib.blake2b(f"{base_seed}\0{key}".encode(), digest_size=4).digest()
     return int.from_bytes(digest, "big")
 
 
-def key_of(columns: Sequence[str], row: Mapping[str, Any]) -> str:
+def row_key(columns: Sequence[str], row: Mapping[str, Any]) -> str:
+    """Joins the values of `columns` with hyphens.
+
+    Raises InvalidRequest where all values are missing or the key has over MAX_KEY_BYTES.
+    """
     values = [row.get(column) for column in columns]
     key = "-".join("" if value is None else str(value).strip() for value in values)
     if not key.strip("-"):
@@ -85,7 +93,7 @@ def key_of(columns: Sequence[str], row: Mapping[str, Any]) -> str:
     return key
 
 
-def file_name(key: str) -> str:
-    """What no file name may hold is written as in a URL; two keys never get one name."""
+def picture_file_name(key: str) -> str:
+    """Returns a safe file name. Characters are escaped as in a URL, so two keys never share one."""
     safe = re.sub(r'^\.|[%/\\<>:"|?*\x00-\x1f\x7f]', lambda m: f"%{ord(m[0]):02X}", key)
     return f"{safe}.png"

@@ -1,4 +1,4 @@
-"""A run from its first look at the files to its summary."""
+"""A whole run: check the input, draw what is missing, write the summary."""
 
 from __future__ import annotations
 
@@ -10,56 +10,58 @@ from typing import Any
 
 from rich.console import Console
 
-from batch.cluster import cluster
 from batch.configuration.pipeline import Pipeline
-from batch.inputs.input_check import Survey, survey
-from batch.inputs.preparation import Preparation
-from batch.key_digests import Digests
-from batch.outputs.sample_sheet import write_sheet
-from batch.outputs.summary import Tally
-from batch.outputs.writer import Store
-from batch.plan import plan
+from batch.inputs.input_check import InputCheck, check_input
+from batch.inputs.row_preparer import RowPreparer
+from batch.key_digests import KeyDigests
+from batch.outputs.output_folder import OutputFolder
+from batch.outputs.sample_sheet import write_sample_sheet
+from batch.outputs.summary import RunSummary
+from batch.plan import describe_plan
+from batch.ray_cluster import ray_cluster
 from ray_stages.errors import StageFailed
 from ray_stages.settings import Settings
 
-TELL_SECONDS = 10.0
-SHOWN = 5
+PROGRESS_SECONDS = 10.0
+SHOWN_ROWS = 5
 
 
-def run(pipeline: Pipeline, console: Console, *, dry: bool = False) -> Tally:
-    """Raises InvalidRequest or ValueError before any work where something is not as it must be,
-    and StageFailed where an operator failed; what is written by then stays.
+def run(pipeline: Pipeline, console: Console, *, dry_run: bool = False) -> RunSummary:
+    """Draws all rows that are not yet in the output folder; a dry run only shows the plan.
+
+    Raises InvalidRequest or ValueError before any work where the configuration or the input is
+    wrong, and StageFailed where an operator failed. What is written by then stays.
     """
     from ray_stages.families.checkpoint import Checkpoint
 
-    settings = settings_of(pipeline)
-    preparation = Preparation.of(pipeline, settings, Checkpoint(settings).card)
-    store = Store.open(pipeline.output.path, pipeline.output.pictures)
-    store.check_same(looks(pipeline))
-    written = store.written()
-    found = survey(preparation, written, SHOWN)
-    console.print(plan(found, dry=dry), soft_wrap=True)
-    tally = Tally(pipeline)
-    if dry:
-        return tally
-    store.begin(looks(pipeline))
-    if found.left:
-        with cluster(pipeline, settings):
-            _draw(found, written, store, tally, console)
-        write_sheet(tally, store)
-    console.print(tally.summary(), soft_wrap=True)
-    return tally
+    settings = service_settings(pipeline)
+    preparer = RowPreparer.create(pipeline, settings, Checkpoint(settings).card)
+    output = OutputFolder.open(pipeline.output.path, pipeline.output.pictures)
+    output.check_settings(picture_settings(pipeline))
+    written = output.written_keys()
+    check = check_input(preparer, written, SHOWN_ROWS)
+    console.print(describe_plan(check, dry_run=dry_run), soft_wrap=True)
+    summary = RunSummary(pipeline)
+    if dry_run:
+        return summary
+    output.prepare(picture_settings(pipeline))
+    if check.pending:
+        with ray_cluster(pipeline, settings):
+            _run_dataflow(check, written, output, summary, console)
+        write_sample_sheet(summary, output)
+    console.print(summary.text(), soft_wrap=True)
+    return summary
 
 
-def settings_of(pipeline: Pipeline) -> Settings:
-    """The service's own, save for what the pipeline says of the model."""
+def service_settings(pipeline: Pipeline) -> Settings:
+    """Returns the service's settings, with the model, device and precision of the pipeline."""
     draw = pipeline.draw
-    said = {"MODEL": draw.model, "DEVICE": draw.device, "PRECISION": draw.precision}
-    return Settings.from_env({**os.environ, **{name: v for name, v in said.items() if v}})
+    chosen = {"MODEL": draw.model, "DEVICE": draw.device, "PRECISION": draw.precision}
+    return Settings.from_env({**os.environ, **{name: v for name, v in chosen.items() if v}})
 
 
-def looks(pipeline: Pipeline) -> dict[str, Any]:
-    """What decides how a row's picture looks, by the names that messages give it."""
+def picture_settings(pipeline: Pipeline) -> dict[str, Any]:
+    """Returns every setting that decides what a picture looks like, by its name in messages."""
     sections: dict[str, Any] = {"draw": asdict(pipeline.draw)}
     del sections["draw"]["device"]
     if pipeline.enhance:
@@ -68,28 +70,37 @@ def looks(pipeline: Pipeline) -> dict[str, Any]:
     return {"prompt": pipeline.prompt, "input.key": list(pipeline.input.key), **named}
 
 
-def _draw(found: Survey, written: Digests, store: Store, tally: Tally, console: Console) -> None:
-    """Ray Data's bars show how far it is; without a terminal a line now and then does."""
+def _run_dataflow(
+    check: InputCheck,
+    written: KeyDigests,
+    output: OutputFolder,
+    summary: RunSummary,
+    console: Console,
+) -> None:
+    """Draws and writes all pending rows.
+
+    On a terminal Ray Data shows its own progress bars; elsewhere a line is printed now and then.
+    """
     from ray.exceptions import RayError
 
-    from batch.dataflow import build
-    from batch.inputs.reader import Work
+    from batch.dataflow import build_dataflow
+    from batch.inputs.reader import ReadContext
 
-    told = time.monotonic()
+    printed = time.monotonic()
     try:
-        flow = build(Work(found.preparation, written), store)
-        for receipts in flow.iter_batches(batch_size=None, batch_format="pyarrow"):
-            for receipt in receipts.to_pylist():
-                tally.add(receipt)
-            if not sys.stdout.isatty() and time.monotonic() - told > TELL_SECONDS:
-                told = time.monotonic()
-                console.print(tally.progress(found.left), highlight=False)
+        dataflow = build_dataflow(ReadContext(check.preparer, written), output)
+        for outcomes in dataflow.iter_batches(batch_size=None, batch_format="pyarrow"):
+            for outcome in outcomes.to_pylist():
+                summary.add(outcome)
+            if not sys.stdout.isatty() and time.monotonic() - printed > PROGRESS_SECONDS:
+                printed = time.monotonic()
+                console.print(summary.progress(check.pending), highlight=False)
     except RayError as error:
         raise StageFailed(_reason(error)) from error
 
 
 def _reason(error: BaseException) -> str:
-    """The last line of what was raised, rather than the traceback of a worker."""
+    """Returns the last line of the original error, without the worker's traceback."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     raised = [line for line in lines if "Error: " in line or "StageFailed: " in line]
     return (raised or lines or [type(error).__name__])[-1]

@@ -39,7 +39,7 @@ FLOORS = {
     "batch": (
         "command",
         "run",
-        "plan dataflow cluster",
+        "plan dataflow ray_cluster",
         "operators outputs",
         "inputs",
         "configuration",

@@ -8,8 +8,8 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
-from batch.configuration.pipeline import Enhance
-from batch.operators.enhancer import Enhancer
+from batch.configuration.options import EnhanceOptions
+from batch.operators.prompt_enhancer import PromptEnhancer
 from training.enhancer import ENHANCER
 from training.short_prompts import SEASONS, Example, background_of, examples, is_caption, keeps
 
@@ -33,7 +33,7 @@ class Figures:
     season: float
 
 
-def measure(enhancer: Enhancer, asked: list[Example]) -> Figures:
+def measure(enhancer: PromptEnhancer, asked: list[Example]) -> Figures:
     texts = []
     for first in range(0, len(asked), TOGETHER):
         some = asked[first : first + TOGETHER]
@@ -54,7 +54,7 @@ def measure(enhancer: Enhancer, asked: list[Example]) -> Figures:
     )
 
 
-def write_card(enhancer: Enhancer, figures: Figures, count: int, minutes: float) -> None:
+def write_card(enhancer: PromptEnhancer, figures: Figures, count: int, minutes: float) -> None:
     systems, shorts = zip(*SHOWN, strict=True)
     texts = enhancer.write(shorts, systems, range(len(SHOWN)))
     lines = [
@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=ENHANCER)
     parser.add_argument("--minutes", type=float, default=24, help="it was trained, for the card")
     args = parser.parse_args()
-    enhancer = Enhancer(Enhance(model=str(args.model)))
+    enhancer = PromptEnhancer(EnhanceOptions(model=str(args.model)))
     asked = examples(random.Random(UNSEEN_SEED), args.prompts, held_out=True)
     figures = measure(enhancer, asked)
     write_card(enhancer, figures, args.prompts, args.minutes)

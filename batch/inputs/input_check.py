@@ -1,4 +1,4 @@
-"""A first look at the whole input, before any work: is all there, is each key one row's alone."""
+"""The check of the whole input before any work: every column is there, every key is unique."""
 
 from __future__ import annotations
 
@@ -8,37 +8,40 @@ from itertools import islice
 
 import numpy as np
 
-from batch.inputs.preparation import Preparation
-from batch.key_digests import Digests, digests, holds, twice
+from batch.inputs.row_preparer import RowPreparer
+from batch.key_digests import KeyDigests, contains, digest_keys, duplicates
 from batch.rows import Row
 from ray_stages.errors import InvalidRequest
 
 
 @dataclass(frozen=True)
-class Survey:
-    """left: rows not yet written; unmatched: rows that the join leaves out; first: some, prepared;
-    preparation: of no more rows than the pipeline's limit.
+class InputCheck:
+    """What the check found.
+
+    rows: all rows after the join; pending: those not yet written; unmatched: rows that the join
+    leaves out; first_rows: some rows, prepared.
+    preparer: prepares no more rows than the pipeline's limit.
     """
 
     rows: int
-    left: int
+    pending: int
     unmatched: int
-    first: tuple[Row, ...]
-    preparation: Preparation
+    first_rows: tuple[Row, ...]
+    preparer: RowPreparer
 
 
 @dataclass
-class Pass:
-    """Once through all files. counts: rows by file, before the join."""
+class InputScan:
+    """One pass over all files. row_counts: rows by file, before the join."""
 
-    preparation: Preparation
-    counts: dict[str, int] = field(default_factory=dict)
+    preparer: RowPreparer
+    row_counts: dict[str, int] = field(default_factory=dict)
     unmatched: int = 0
 
     def rows(self) -> Iterator[tuple[str, Row]]:
-        """Joined, each with its name. Refuses a file that lacks a column."""
-        preparation, files = self.preparation, self.preparation.files
-        left = preparation.pipeline.limit or None
+        """Yields the joined rows with their names. Raises InvalidRequest for a missing column."""
+        preparer, files = self.preparer, self.preparer.files
+        left = preparer.pipeline.limit or None
         for path in files.paths:
             columns: set[str] = set()
             count = 0
@@ -46,48 +49,51 @@ class Pass:
                 for name, row in islice(files.read(file, path), left):
                     count += 1
                     columns |= row.keys()
-                    joined = preparation.joined(name, row)
+                    joined = preparer.join(name, row)
                     self.unmatched += not joined
                     yield from joined
-            self.counts[path] = count
+            self.row_counts[path] = count
             left = None if left is None else left - count
             if count:
                 self._check_columns(path, columns)
 
     def _check_columns(self, path: str, columns: set[str]) -> None:
-        for column in self.preparation.columns:
+        for column in self.preparer.required_columns:
             if column not in columns:
-                there = ", ".join(sorted(columns)) or "none"
-                raise InvalidRequest(f"column {column!r}", f"{path} without it", f"one of: {there}")
+                offered = ", ".join(sorted(columns)) or "none"
+                limit = f"one of: {offered}"
+                raise InvalidRequest(f"column {column!r}", f"{path} without it", limit)
 
 
-def survey(preparation: Preparation, written: Digests, show: int) -> Survey:
-    """Reads everything, keeps only digests of the keys, and the first rows."""
+def check_input(preparer: RowPreparer, written: KeyDigests, show: int) -> InputCheck:
+    """Reads the whole input, and keeps only the digests of the keys and the first `show` rows.
+
+    Raises InvalidRequest where a column is missing, a key comes twice, or there are no rows.
+    """
     first: list[tuple[str, Row]] = []
-    passing = Pass(preparation)
+    scan = InputScan(preparer)
 
     def keys() -> Iterator[str]:
-        for name, row in passing.rows():
+        for name, row in scan.rows():
             if len(first) < show:
                 first.append((name, row))
-            yield preparation.key(name, row)
+            yield preparer.key(name, row)
 
-    known = digests(keys())
+    known = digest_keys(keys())
     if not len(known):
         raise InvalidRequest("input.path", "no rows", "at least one")
-    if len(again := twice(known)):
-        _refuse_twice(preparation, again)
-    if preparation.pipeline.limit:
-        preparation = replace(preparation, limits=passing.counts)
-    left = len(known) - int(np.isin(known, written).sum())
-    shown = tuple(preparation.prepare(name, row) for name, row in first)
-    return Survey(len(known), left, passing.unmatched, shown, preparation)
+    if len(repeated := duplicates(known)):
+        _refuse_duplicate(preparer, repeated)
+    if preparer.pipeline.limit:
+        preparer = replace(preparer, row_limits=scan.row_counts)
+    pending = len(known) - int(np.isin(known, written).sum())
+    first_rows = tuple(preparer.prepare(name, row) for name, row in first)
+    return InputCheck(len(known), pending, scan.unmatched, first_rows, preparer)
 
 
-def _refuse_twice(preparation: Preparation, again: Digests) -> None:
-    """Says which, at the price of another pass."""
-    named = Pass(preparation).rows()
-    keys = (preparation.key(name, row) for name, row in named)
-    key = next(key for key in keys if holds(again, [key])[0])
-    columns = ", ".join(preparation.pipeline.input.key) or "input.key"
+def _refuse_duplicate(preparer: RowPreparer, repeated: KeyDigests) -> None:
+    """Raises InvalidRequest with the key itself, which a second pass over the input finds."""
+    keys = (preparer.key(name, row) for name, row in InputScan(preparer).rows())
+    key = next(key for key in keys if contains(repeated, [key])[0])
+    columns = ", ".join(preparer.pipeline.input.key) or "input.key"
     raise InvalidRequest(columns, f"{key!r} in more than one row", "a key that names one row")

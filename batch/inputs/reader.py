@@ -1,4 +1,4 @@
-"""Ray Data's reader of the input: each file a task, its rows prepared while they are read."""
+"""The Ray Data source of the input. Each file is a task, which prepares its rows while it reads."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-import numpy.typing as npt
 import pyarrow as pa
 import ray
 from ray.data import Dataset
@@ -15,58 +14,64 @@ from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
 
 from batch import rows
-from batch.inputs.preparation import Preparation
-from batch.key_digests import holds
+from batch.inputs.row_preparer import RowPreparer
+from batch.key_digests import KeyDigests, contains
 from batch.rows import Row
 
-CHUNK = 1024
+CHUNK_ROWS = 1024
 
 
 @dataclass(frozen=True)
-class Work:
-    """What every reading task needs: how to prepare, and digests of the keys that are written."""
+class ReadContext:
+    """What every reading task needs. written: digests of the keys that are already written."""
 
-    preparation: Preparation
-    written: npt.NDArray[Any]
+    preparer: RowPreparer
+    written: KeyDigests
 
 
-class Prompts(Datasource):  # type: ignore[misc]
-    def __init__(self, work: Work) -> None:
+class PromptDatasource(Datasource):  # type: ignore[misc]
+    """Reads the input's files, a file in each task."""
+
+    def __init__(self, context: ReadContext) -> None:
         super().__init__()
-        self.paths = work.preparation.files.paths
-        self.work = ray.put(work)  # once, and not in each task
+        self.paths = context.preparer.files.paths
+        self.context = ray.put(context)  # stored once, not copied into each task
 
     def estimate_inmemory_data_size(self) -> int | None:
         return None
 
     def get_read_tasks(self, parallelism: int, *_: Any, **__: Any) -> list[ReadTask]:
         metadata = BlockMetadata(None, None, None, None)
-        return [ReadTask(lambda path=path: read(self.work, path), metadata) for path in self.paths]
+        return [
+            ReadTask(lambda path=path: read_file(self.context, path), metadata)
+            for path in self.paths
+        ]
 
 
-def read(work: ray.ObjectRef[Work], path: str) -> Iterator[pa.Table]:
-    """The rows of one file that are still to be drawn, or are in error."""
-    preparation, written = (found := ray.get(work)).preparation, found.written
-    files = preparation.files
-    limit = preparation.limits[path] if preparation.limits is not None else None
+def read_file(context: ray.ObjectRef[ReadContext], path: str) -> Iterator[pa.Table]:
+    """Yields the prepared rows of one file that are not yet written, failed ones among them."""
+    preparer, written = (found := ray.get(context)).preparer, found.written
+    files = preparer.files
+    limit = preparer.row_limits[path] if preparer.row_limits is not None else None
     with files.open(path) as file:
-        wanted = islice(files.read(file, path), limit)
-        named = (one for name, row in wanted for one in preparation.joined(name, row))
-        while chunk := list(islice(named, CHUNK)):
-            yield rows.table(list(_missing(chunk, preparation, written)))
+        limited = islice(files.read(file, path), limit)
+        named = (one for name, row in limited for one in preparer.join(name, row))
+        while chunk := list(islice(named, CHUNK_ROWS)):
+            yield rows.to_table(list(_pending(chunk, preparer, written)))
 
 
-def _missing(
-    chunk: list[tuple[str, Row]], preparation: Preparation, written: npt.NDArray[Any]
+def _pending(
+    chunk: list[tuple[str, Row]], preparer: RowPreparer, written: KeyDigests
 ) -> Iterator[Row]:
-    keys = [preparation.key(name, row) for name, row in chunk]
-    for (name, row), there in zip(chunk, holds(written, keys), strict=True):
-        if not there:
-            yield preparation.prepare(name, row)
+    keys = [preparer.key(name, row) for name, row in chunk]
+    for (name, row), is_written in zip(chunk, contains(written, keys), strict=True):
+        if not is_written:
+            yield preparer.prepare(name, row)
 
 
-def dataset(work: Work, block: int) -> Dataset:
-    """In blocks of so many rows, whatever the files are."""
-    files = len(work.preparation.files.paths)
-    source = ray.data.read_datasource(Prompts(work), num_cpus=0.25, override_num_blocks=files)
-    return source.repartition(target_num_rows_per_block=block)
+def read_dataset(context: ReadContext, block_rows: int) -> Dataset:
+    """Returns the prepared rows of all files, in blocks of `block_rows`."""
+    files = len(context.preparer.files.paths)
+    source = PromptDatasource(context)
+    dataset = ray.data.read_datasource(source, num_cpus=0.25, override_num_blocks=files)
+    return dataset.repartition(target_num_rows_per_block=block_rows)

@@ -1,7 +1,7 @@
-"""CSV, Parquet, JSONL and text files, row by row.
+"""Readers of CSV, Parquet, JSONL and text files, row by row.
 
-A row is a dict with the file's own values; nothing is guessed or made of one type, so that a row
-with a wrong value is that row's problem and not the file's.
+A row is a dict with the file's own values. No reader guesses types or makes a column of one type,
+so a wrong value fails its own row and not the whole file.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from batch.locations import find
+from batch.locations import find_files
+from batch.rows import Row
 from ray_stages.errors import InvalidRequest
 
-Row = dict[str, Any]
-SUFFIXES = {
+FORMATS_BY_SUFFIX = {
     **{".csv": "csv", ".parquet": "parquet", ".pq": "parquet", ".txt": "text"},
     **{".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl"},
 }
-PACKED = (".gz", ".bz2", ".zst", ".lz4")
+COMPRESSED_SUFFIXES = (".gz", ".bz2", ".zst", ".lz4")
 TEXT_COLUMN = "text"
-CHUNK = 1024
+CHUNK_ROWS = 1024
 csv.field_size_limit(1 << 24)
 
 
 @dataclass(frozen=True)
-class Files:
-    """Those of one table, and how they are read; `field` is the name it has in messages."""
+class TableFiles:
+    """The files of one table, and how they are read. field: the table's name in messages."""
 
     field: str
     filesystem: fs.FileSystem
@@ -44,10 +44,13 @@ class Files:
     rename: Mapping[str, str]
 
     @classmethod
-    def of(cls, field: str, places: tuple[str, ...], kind: str, rename: Mapping[str, str]) -> Files:
-        if not places:
+    def find(
+        cls, field: str, locations: tuple[str, ...], kind: str, rename: Mapping[str, str]
+    ) -> TableFiles:
+        """Raises InvalidRequest where a location has no files, or there are two file systems."""
+        if not locations:
             raise InvalidRequest(f"{field}.path", "nothing", "a path or a URL")
-        found = [find(f"{field}.path", place) for place in places]
+        found = [find_files(f"{field}.path", location) for location in locations]
         filesystem = found[0][0]
         if any(not other.equals(filesystem) for other, _ in found):
             raise InvalidRequest(f"{field}.path", "several file systems", "one")
@@ -55,70 +58,75 @@ class Files:
         return cls(field, filesystem, paths, kind, rename)
 
     def rows(self) -> Iterator[tuple[str, Row]]:
-        """Of all files, each with its name; see `read`."""
+        """Yields the rows of all files with their names; see `read`."""
         for path in self.paths:
             with self.open(path) as file:
                 yield from self.read(file, path)
 
     def open(self, path: str) -> pa.NativeFile:
-        """A Parquet file is read from its end, the others from their start, unpacked."""
+        """Opens Parquet for random access, all else as a stream that decompresses."""
         try:
-            if self._kind(path) == "parquet":
+            if self._format(path) == "parquet":
                 return self.filesystem.open_input_file(path)
             return self.filesystem.open_input_stream(path)
         except (OSError, pa.ArrowException) as error:
-            raise self._refusal(path, error) from error
+            raise self._unreadable(path, error) from error
 
     def read(self, file: pa.NativeFile, path: str) -> Iterator[tuple[str, Row]]:
-        """Names such as prompts-0000017, of file and number. A bad file is refused by its path."""
+        """Yields rows with names such as prompts-0000017, made of file name and row number.
+
+        Raises InvalidRequest with the path where the file cannot be read.
+        """
         stem = PurePosixPath(path).name.split(".")[0]
         try:
-            for number, row in enumerate(READERS[self._kind(path)](file), start=1):
-                yield f"{stem}-{number:07d}", self._renamed(row)
+            for number, row in enumerate(READERS[self._format(path)](file), start=1):
+                yield f"{stem}-{number:07d}", self._rename_columns(row)
         except (pa.ArrowException, UnicodeDecodeError, csv.Error, OSError) as error:
-            raise self._refusal(path, error) from error
+            raise self._unreadable(path, error) from error
 
-    def _refusal(self, path: str, error: Exception) -> InvalidRequest:
+    def _unreadable(self, path: str, error: Exception) -> InvalidRequest:
         (reason, *_) = str(error).splitlines() or [type(error).__name__]
         return InvalidRequest(f"{self.field}.path", path, f"a file that can be read ({reason})")
 
-    def _kind(self, path: str) -> str:
+    def _format(self, path: str) -> str:
         if self.format != "auto":
             return self.format
         name = PurePosixPath(path.lower())
-        packed = name.suffix in PACKED
-        kind = SUFFIXES.get(name.with_suffix("").suffix if packed else name.suffix)
+        is_compressed = name.suffix in COMPRESSED_SUFFIXES
+        kind = FORMATS_BY_SUFFIX.get(name.with_suffix("").suffix if is_compressed else name.suffix)
         if kind is None:
-            known = f"a name that ends in one of {', '.join(SUFFIXES)}, or {self.field}.format"
+            known = (
+                f"a name that ends in one of {', '.join(FORMATS_BY_SUFFIX)}, or {self.field}.format"
+            )
             raise InvalidRequest(f"{self.field}.path", path, known)
         return kind
 
-    def _renamed(self, row: Row) -> Row:
+    def _rename_columns(self, row: Row) -> Row:
         if not self.rename:
             return row
         return {self.rename.get(name, name): value for name, value in row.items()}
 
 
 def is_missing(value: Any) -> bool:
-    """Nothing, an empty text, or NaN, however it is spelled."""
+    """Tells whether a cell is null, NaN, or a text that is empty or spells NaN."""
     if isinstance(value, float):
         return math.isnan(value)
     return value is None or (isinstance(value, str) and value.strip().lower() in ("", "nan"))
 
 
-def _text_of(file: pa.NativeFile) -> IO[str]:
+def _decoded(file: pa.NativeFile) -> IO[str]:
     return io.TextIOWrapper(io.BufferedReader(file), encoding="utf-8-sig", newline="")
 
 
 def _csv(file: pa.NativeFile) -> Iterator[Row]:
-    for row in csv.DictReader(_text_of(file), strict=True):
-        row.pop(None, None)  # cells beyond the header's
+    for row in csv.DictReader(_decoded(file), strict=True):
+        row.pop(None, None)  # cells beyond those of the header
         yield row
 
 
 def _jsonl(file: pa.NativeFile) -> Iterator[Row]:
-    """A line that is no JSON object is a row without columns."""
-    for line in _text_of(file):
+    """Reads a line that is no JSON object as a row without columns."""
+    for line in _decoded(file):
         if line.strip():
             try:
                 value = json.loads(line)
@@ -128,12 +136,12 @@ def _jsonl(file: pa.NativeFile) -> Iterator[Row]:
 
 
 def _parquet(file: pa.NativeFile) -> Iterator[Row]:
-    for batch in pq.ParquetFile(file).iter_batches(CHUNK):
+    for batch in pq.ParquetFile(file).iter_batches(CHUNK_ROWS):
         yield from batch.to_pylist()
 
 
 def _text(file: pa.NativeFile) -> Iterator[Row]:
-    for line in _text_of(file):
+    for line in _decoded(file):
         if line.strip():
             yield {TEXT_COLUMN: line.strip()}
 

@@ -1,4 +1,4 @@
-"""A text with `{column}` in it, and nothing but names between the braces."""
+"""Prompt templates: a text with `{column}` in it, and nothing but column names between braces."""
 
 from __future__ import annotations
 
@@ -13,12 +13,16 @@ from ray_stages.errors import InvalidRequest
 
 @dataclass(frozen=True)
 class Template:
-    """`{{` and `}}` stand for braces. A name is no path: `{a.b}` is the column of that name."""
+    """A parsed template. `{{` and `}}` stand for braces.
+
+    A name is never a path into a value: `{a.b}` is the column of that name.
+    """
 
     parts: tuple[tuple[str, str | None], ...]
 
     @classmethod
     def parse(cls, field: str, text: str) -> Template:
+        """Raises InvalidRequest with `field` where braces do not fit or hold more than a name."""
         try:
             parsed = list(Formatter().parse(text))
         except ValueError as error:
@@ -33,16 +37,17 @@ class Template:
         return [name for _, name in self.parts if name is not None]
 
     def fill(self, row: Mapping[str, Any]) -> str:
-        """Refused by a column's name where the row has nothing there, or no text or number."""
-        words = []
+        """Raises InvalidRequest with the column where the row has neither a text nor a number."""
+        texts = []
         for literal, name in self.parts:
-            words.append(literal)
+            texts.append(literal)
             if name is not None:
-                words.append(words_of(name, row.get(name)))
-        return "".join(words)
+                texts.append(value_text(name, row.get(name)))
+        return "".join(texts)
 
 
-def words_of(name: str, value: Any) -> str:
+def value_text(name: str, value: Any) -> str:
+    """Returns a cell's value as a text. Raises InvalidRequest for anything but text and number."""
     if is_missing(value):
         raise InvalidRequest(name, "nothing", "some text")
     if isinstance(value, bool) or not isinstance(value, str | int | float):

@@ -1,4 +1,4 @@
-"""An operator's actor: what is the same around each model."""
+"""The base class of all operators' actors: errors, times, and the thread that computes."""
 
 from __future__ import annotations
 
@@ -17,31 +17,33 @@ from ray_stages.runtimes.torch_thread import TorchThread
 
 
 class BusyClock:
-    """Of calls that may overlap: each is told the busy time since one last ended."""
+    """Divides the time in which at least one call was in progress among calls that may overlap."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._inside = 0
+        self._in_progress = 0
         self._since = 0.0
 
     def begin(self) -> None:
         with self._lock:
-            if not self._inside:
+            if not self._in_progress:
                 self._since = time.monotonic()
-            self._inside += 1
+            self._in_progress += 1
 
     def end(self) -> float:
-        """In seconds; those of all calls add up to the time in which there was any."""
+        """Returns the busy seconds since a call last ended; all calls together have the whole."""
         with self._lock:
-            self._inside -= 1
+            self._in_progress -= 1
             now = time.monotonic()
             busy, self._since = now - self._since, now
             return busy
 
 
-class Station(ABC):
-    """Ray Data calls it with a batch; rows in error pass through. What a call took is shared out
-    among its rows, so that the sum over all rows is the time that the operator was busy.
+class OperatorActor(ABC):
+    """One actor of an operator. Ray Data calls it with a batch; rows in error pass unchanged.
+
+    The time of a call is shared out evenly among its rows (`NAME_ms`), so that the sum over all
+    rows is the time in which the operator was busy.
     """
 
     name: ClassVar[str]
@@ -51,43 +53,45 @@ class Station(ABC):
         self.clock = BusyClock()
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        given: list[Row] = batch.to_pylist()
-        due = [row for row in given if row["status"] == OK]
-        if due:
+        all_rows: list[Row] = batch.to_pylist()
+        valid = [row for row in all_rows if row["status"] == OK]
+        if valid:
             self.clock.begin()
             try:
-                self._work_or_fail(due)
+                self._process_valid(valid)
             finally:
-                share = 1000 * self.clock.end() / len(due)
-            for row in due:
+                share = 1000 * self.clock.end() / len(valid)
+            for row in valid:
                 row[f"{self.name}_ms"] = share
-        return rows.table(given)
+        return rows.to_table(all_rows)
 
-    def _work_or_fail(self, due: Sequence[Row]) -> None:
-        """Where not one of several rows gets through, it is the operator that fails, and the run.
+    def _process_valid(self, valid: Sequence[Row]) -> None:
+        """Processes rows and marks those that fail.
 
-        A rerun then tries them again, while a row in error is done.
+        Raises StageFailed where several rows fail, all of them unexpectedly: then the operator is
+        broken, not the rows. A later run tries them again, while a row in error counts as done.
         """
-        errors = self.attempt(due)
-        strange = [error for error in errors.values() if not isinstance(error, RelayError)]
-        if len(due) > 1 and len(strange) == len(due):
-            raise StageFailed(f"{self.name}: no row gets through") from strange[0]
+        errors = self.process(valid)
+        unexpected = [error for error in errors.values() if not isinstance(error, RelayError)]
+        if len(valid) > 1 and len(unexpected) == len(valid):
+            raise StageFailed(f"{self.name}: no row gets through") from unexpected[0]
         for i, error in errors.items():
-            rows.fail(due[i], error)
+            rows.mark_failed(valid[i], error)
 
-    def attempt(self, due: Sequence[Row], first: int = 0) -> dict[int, Exception]:
-        """Returns errors by the row's place. Where a batch fails each half has its own try, so that
-        a bad row costs nobody else.
+    def process(self, valid: Sequence[Row], first: int = 0) -> dict[int, Exception]:
+        """Computes the rows, and returns the errors by row number; `first` is the first's number.
+
+        Where a batch fails, each half is tried by itself, so that a bad row fails alone.
         """
         try:
-            self.torch.submit(lambda: self.work(due)).result()
+            self.torch.submit(lambda: self.compute(valid)).result()
         except Exception as error:
-            if len(due) == 1:
+            if len(valid) == 1:
                 return {first: error}
-            half = len(due) // 2
-            return self.attempt(due[:half], first) | self.attempt(due[half:], first + half)
+            half = len(valid) // 2
+            return self.process(valid[:half], first) | self.process(valid[half:], first + half)
         return {}
 
     @abstractmethod
-    def work(self, due: Sequence[Row]) -> None:
-        """Adds to the rows what the next operator needs; in the one thread that computes."""
+    def compute(self, valid: Sequence[Row]) -> None:
+        """Adds to the rows what the next operator needs. Runs in the actor's computing thread."""

@@ -1,4 +1,4 @@
-"""What came of the rows, counted while they are written."""
+"""The summary of a run, counted while rows are written."""
 
 from __future__ import annotations
 
@@ -9,30 +9,35 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from batch.configuration.pipeline import Pipeline
-from batch.rows import OK, TIMES, Row, seed_of
+from batch.rows import OK, TIME_COLUMNS, Row, row_seed
 
 
 @dataclass
-class Tally:
-    """sample: of the pictures, those whose keys have the lowest of some random numbers."""
+class RunSummary:
+    """Numbers of drawn and failed rows, busy times, and a sample of the pictures.
+
+    busy_ms: by operator. sample: the pictures with the lowest hashes of their keys, as tuples of
+    hash, key and part; so it does not depend on the order of the rows.
+    """
 
     pipeline: Pipeline
-    began: float = field(default_factory=time.monotonic)
-    last: float = field(default_factory=time.monotonic)
+    started: float = field(default_factory=time.monotonic)
+    last_row: float = field(default_factory=time.monotonic)
     drawn: int = 0
     failures: Counter[str] = field(default_factory=Counter)
-    busy: Counter[str] = field(default_factory=Counter)  # milliseconds by operator
+    busy_ms: Counter[str] = field(default_factory=Counter)
     sample: list[tuple[int, str, str]] = field(default_factory=list)
 
-    def add(self, receipt: Row) -> None:
-        self.last = time.monotonic()
-        if receipt["status"] == OK:
+    def add(self, outcome: Row) -> None:
+        """Counts a written row (OUTCOME_SCHEMA)."""
+        self.last_row = time.monotonic()
+        if outcome["status"] == OK:
             self.drawn += 1
-            self._consider(receipt)
+            self._add_to_sample(outcome)
         else:
-            self.failures[receipt["kind"]] += 1
-        for name in TIMES:
-            self.busy[name.removesuffix("_ms")] += receipt[name] or 0
+            self.failures[outcome["kind"]] += 1
+        for name in TIME_COLUMNS:
+            self.busy_ms[name.removesuffix("_ms")] += outcome[name] or 0
 
     @property
     def rows(self) -> int:
@@ -40,38 +45,40 @@ class Tally:
 
     @property
     def seconds(self) -> float:
-        """Until the last row; at least a moment, to divide by."""
-        return max(self.last - self.began, 1e-3)
+        """Seconds from the start to the last row, and never 0."""
+        return max(self.last_row - self.started, 1e-3)
 
     def busy_shares(self) -> Mapping[str, float]:
-        """Of the time that all actors of an operator had."""
-        stations = self.pipeline.stations
-        actors = {name: self.pipeline.operator(name).concurrency for name in stations}
-        return {n: self.busy[n] / 1000 / self.seconds / actors[n] for n in stations}
+        """Returns by operator the share of its actors' time in which they computed."""
+        names = self.pipeline.operator_names
+        actors = {name: self.pipeline.operator(name).concurrency for name in names}
+        return {n: self.busy_ms[n] / 1000 / self.seconds / actors[n] for n in names}
 
     def progress(self, total: int) -> str:
+        """Returns one line: rows so far, rows a second, time left."""
         rate = self.rows / self.seconds
-        left = f", {_clock((total - self.rows) / rate)} left" if rate else ""
+        left = f", {_duration((total - self.rows) / rate)} left" if rate else ""
         return f"{self.rows} of {total} rows, {rate:.1f} rows/s{left}"
 
-    def summary(self) -> str:
+    def text(self) -> str:
+        """Returns the lines that end a run."""
         lines = [
-            f"{self.rows} rows in {_clock(self.seconds)}: {self.drawn} drawn, "
+            f"{self.rows} rows in {_duration(self.seconds)}: {self.drawn} drawn, "
             f"{self.failures.total()} in error; {self.drawn / self.seconds:.1f} pictures/s",
             *(f"  {count} {kind}" for kind, count in self.failures.most_common()),
             "busy: " + ", ".join(f"{n} {share:.0%}" for n, share in self.busy_shares().items()),
         ]
         return "\n".join(lines)
 
-    def _consider(self, receipt: Row) -> None:
-        """Negative, since the heap lets go of its lowest."""
-        key = receipt["key"]
-        heapq.heappush(self.sample, (-seed_of(0, f"sample {key}"), key, receipt["part"]))
+    def _add_to_sample(self, outcome: Row) -> None:
+        # A heap drops its lowest item; with negated hashes that is the highest hash.
+        key = outcome["key"]
+        heapq.heappush(self.sample, (-row_seed(0, f"sample {key}"), key, outcome["part"]))
         if len(self.sample) > self.pipeline.output.sheet:
             heapq.heappop(self.sample)
 
 
-def _clock(seconds: float) -> str:
+def _duration(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

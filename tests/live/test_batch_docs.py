@@ -1,4 +1,4 @@
-"""The snippets of docs/batch.md, run in their order as its reader would."""
+"""The snippets of docs/batch.md, run in their order, as a reader would."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ import pyarrow.dataset as ds
 import pytest
 from PIL import Image
 
-from batch.configuration.pipeline import parse
+from batch.configuration.pipeline import parse_pipeline
 from tests.support.paths import ROOT
 from training.short_prompts import keeps
 
 TEXT = (ROOT / "docs" / "batch.md").read_text()
 SNIPPETS = re.findall(r"^```(toml|sh|python)\n(.*?)^```", TEXT, re.M | re.S)
-THERE = ".venv batch examples models ray_stages"
+LINKED = ".venv batch examples models ray_stages"
 SECONDS = 500
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where all of them ran; each sees what those before it left."""
+    """Runs all snippets in one folder, and returns it; each sees the files of those before it."""
     folder = tmp_path_factory.mktemp("docs")
-    for name in THERE.split():
+    for name in LINKED.split():
         (folder / name).symlink_to(ROOT / name)
-    said = []
+    printed = []
     for language, snippet in SNIPPETS:
         if language == "toml":
             name = snippet.splitlines()[0].removeprefix("# ")
@@ -38,8 +38,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             [*command, snippet], cwd=folder, capture_output=True, text=True, timeout=SECONDS
         )
         assert done.returncode == 0, f"{snippet}\n{done.stderr}"
-        said.append(done.stdout + done.stderr)
-    (folder / "said").write_text("\n".join(said))
+        printed.append(done.stdout + done.stderr)
+    (folder / "printed").write_text("\n".join(printed))
     return folder
 
 
@@ -51,7 +51,7 @@ def records(folder: Path, name: str) -> list[dict[str, str]]:
 
 
 @pytest.mark.timeout(1200)
-def test_what_is_drawn_is_there(folder: Path) -> None:
+def test_all_pictures_are_written(folder: Path) -> None:
     drawn = {name: records(folder, name) for name in ("generate", "joined", "enhanced")}
     assert {name: len(rows) for name, rows in drawn.items()} == {
         "generate": 4,
@@ -63,21 +63,21 @@ def test_what_is_drawn_is_there(folder: Path) -> None:
     assert len(list((folder / "out" / "enhanced" / "pictures").glob("s*.png"))) == 12
 
 
-def test_what_is_enhanced_keeps_what_was_said(folder: Path) -> None:
+def test_enhanced_prompts_keep_the_words_of_the_short_ones(folder: Path) -> None:
     kept = [keeps(row["original_prompt"], row["prompt"]) for row in records(folder, "enhanced")]
     assert sum(kept) >= 11
 
 
-def test_what_is_only_shown_is_shown(folder: Path) -> None:
-    said = (folder / "said").read_text()
-    assert "s01: 'star'" in said
-    assert "s01-small: 'a small yellow star at the top on a white background'" in said
-    assert "8 actor(s) of 1 CPU and 1 GPU" in said
+def test_a_dry_run_shows_its_plan_and_writes_nothing(folder: Path) -> None:
+    printed = (folder / "printed").read_text()
+    assert "s01: 'star'" in printed
+    assert "s01-small: 'a small yellow star at the top on a white background'" in printed
+    assert "8 actor(s) of 1 CPU and 1 GPU" in printed
     assert not (folder / "out" / "expanded").exists()
 
 
 def test_the_table_of_operators_has_the_defaults() -> None:
-    pipeline = parse({"input": {"path": "p"}, "prompt": "x", "output": {"path": "o"}})
+    pipeline = parse_pipeline({"input": {"path": "p"}, "prompt": "x", "output": {"path": "o"}})
     found = {name: pipeline.operator(name) for name in ("enhance", "encode", "denoise", "decode")}
     assert [one.batch_size for one in found.values()] == [64, 64, 64, 16]
     assert [one.cpus for one in found.values()] == [0.5, 0.5, 1.0, 0.5]

@@ -1,4 +1,4 @@
-"""Whole runs on a real Ray: killed half way and gone on with, and on nodes that die."""
+"""Whole batch runs on a real Ray: killed and continued, and on nodes that die."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from batch.command import main
-from batch.configuration.pipeline import load
+from batch.configuration.pipeline import load_pipeline
 from batch.rows import OK
 from ray_stages.families.checkpoint import Checkpoint
-from tests.support.batch_inputs import preparation_of, records_of, write_rows
+from tests.support.batch_inputs import preparer_for, records_of, write_rows
 from tests.support.parity import Relay
 from tests.support.paths import ROOT
 from tests.support.pictures import TOLERANCE, difference
@@ -33,7 +33,7 @@ BAD: list[dict[str, Any]] = [
     {"name": "limit", "prompt": "x" * 3000},
     {"name": "steps", "prompt": "x", "steps": 1000},
 ]
-FILE = """\
+PIPELINE = """\
 prompt = "{{prompt}}"
 block = 4
 [input]
@@ -65,10 +65,12 @@ runtime = "torch"
 
 
 @pytest.fixture
-def write(tmp_path: Path, checkpoint_folder: Callable[[str], Path]) -> Callable[[str], None]:
+def write_pipeline(
+    tmp_path: Path, checkpoint_folder: Callable[[str], Path]
+) -> Callable[[str], None]:
     def make(denoise: str = "") -> None:
         write_rows(tmp_path / "prompts.jsonl", [*BAD, *GOOD])
-        text = FILE.format(model=checkpoint_folder("sd15"), denoise=denoise)
+        text = PIPELINE.format(model=checkpoint_folder("sd15"), denoise=denoise)
         (tmp_path / "pipeline.toml").write_text(text)
 
     return make
@@ -89,8 +91,8 @@ def parts(folder: Path) -> list[Path]:
     return list((folder / "out" / "records").glob("part-*.parquet"))
 
 
-def check_all_there_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each row once, the pictures those that the service's stages draw for the same seeds."""
+def check_records(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checks that each row is there once, with the picture that the service draws for its seed."""
     records = records_of(folder / "out")
     assert [row["key"] for row in records] == sorted(row["name"] for row in [*GOOD, *BAD])
     drawn = [row for row in records if row["status"] == OK]
@@ -100,24 +102,24 @@ def check_all_there_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for row in drawn:
         assert (folder / "out" / row["file"]).read_bytes() == row["png"]
     monkeypatch.chdir(folder)
-    preparation = preparation_of(load(folder / "pipeline.toml"))
-    service = Relay(Checkpoint(preparation.settings))
-    wishes = [preparation.prepare(row["name"], row) for row in GOOD[:6]]
-    for wish, picture in zip(wishes, service.draw(wishes), strict=True):
-        (row,) = [row for row in drawn if row["key"] == wish["key"]]
-        assert row["seed"] == wish["seed"]
+    preparer = preparer_for(load_pipeline(folder / "pipeline.toml"))
+    service = Relay(Checkpoint(preparer.settings))
+    requests = [preparer.prepare(row["name"], row) for row in GOOD[:6]]
+    for request, picture in zip(requests, service.draw(requests), strict=True):
+        (row,) = [row for row in drawn if row["key"] == request["key"]]
+        assert row["seed"] == request["seed"]
         assert difference(row["png"], picture) <= TOLERANCE
     service.engine.close()
 
 
 @pytest.mark.timeout(600)
-def test_a_run_that_was_killed_goes_on_where_it_was(
+def test_a_killed_run_is_continued(
     tmp_path: Path,
-    write: Callable[[str], None],
+    write_pipeline: Callable[[str], None],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    write("")
+    write_pipeline("")
     first = start(tmp_path, "batch", "run", "pipeline.toml")
     wait_until(lambda: len(parts(tmp_path)) > 1 or first.poll() is not None, SECONDS)
     first.kill()
@@ -125,37 +127,37 @@ def test_a_run_that_was_killed_goes_on_where_it_was(
     before = {part.name: part.stat().st_mtime_ns for part in parts(tmp_path)}
     assert 4 * len(before) < len(GOOD) + len(BAD)
     second = start(tmp_path, "batch", "run", "pipeline.toml")
-    said, _ = second.communicate(timeout=SECONDS)
-    assert second.returncode == 0, said
+    printed, _ = second.communicate(timeout=SECONDS)
+    assert second.returncode == 0, printed
     done = 4 * len(before)
-    assert f"48 rows, {48 - done} to draw, {done} written before" in said
-    assert "pictures/s" in said
-    assert "busy: encode" in said
-    assert not [row["prompt"] for row in GOOD if f"{row['prompt']}\n" in said]
+    assert f"48 rows, {48 - done} to draw, {done} written before" in printed
+    assert "pictures/s" in printed
+    assert "busy: encode" in printed
+    assert not [row["prompt"] for row in GOOD if f"{row['prompt']}\n" in printed]
     after = {part.name: part.stat().st_mtime_ns for part in parts(tmp_path)}
     assert after.items() >= before.items()
-    check_all_there_once(tmp_path, monkeypatch)
+    check_records(tmp_path, monkeypatch)
     assert Image.open(tmp_path / "out" / "contact-sheet.png").width == 6 * 130 - 2
     main(["run", "pipeline.toml"])
     assert "48 rows, 0 to draw, 48 written before" in capsys.readouterr().err
 
 
 @pytest.mark.timeout(600)
-def test_a_run_outlives_an_actor_and_a_node(
-    tmp_path: Path, write: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+def test_a_run_survives_the_loss_of_an_actor_and_a_node(
+    tmp_path: Path, write_pipeline: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write("concurrency = 2\nresources = { draws = 1 }")
+    write_pipeline("concurrency = 2\nresources = { draws = 1 }")
     run = start(tmp_path, "tests.support.batch_cluster", "pipeline.toml")
-    said, _ = run.communicate(timeout=SECONDS)
-    assert run.returncode == 0, said
-    assert "killed an actor" in said
-    assert "killed a node" in said
-    assert f"drawn {len(GOOD)} failed {len(BAD)}" in said
-    check_all_there_once(tmp_path, monkeypatch)
+    printed, _ = run.communicate(timeout=SECONDS)
+    assert run.returncode == 0, printed
+    assert "killed an actor" in printed
+    assert "killed a node" in printed
+    assert f"drawn {len(GOOD)} failed {len(BAD)}" in printed
+    check_records(tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("command", "message"),
     [
         ("render nowhere.csv --out out", "batch: input.path: got 'nowhere.csv', expected a file"),
         ("render p.csv --column hue --out out", "batch: column 'hue': got "),
@@ -164,9 +166,9 @@ def test_a_run_outlives_an_actor_and_a_node(
         ("run nowhere.toml", "No such file or directory: 'nowhere.toml'"),
     ],
 )
-def test_what_is_no_good_stops_it_before_any_work(
+def test_a_wrong_option_ends_the_run_before_any_work(
     tmp_path: Path,
-    words: str,
+    command: str,
     message: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -174,7 +176,7 @@ def test_what_is_no_good_stops_it_before_any_work(
     (tmp_path / "p.csv").write_text("prompt\na star\n")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as ended:
-        main(words.split())
+        main(command.split())
     assert ended.value.code == 1
     assert message in capsys.readouterr().err
     assert [file.name for file in tmp_path.iterdir()] == ["p.csv"]

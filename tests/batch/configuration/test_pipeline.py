@@ -1,4 +1,4 @@
-"""A pipeline's settings: from a file or from flags, and what is refused, by its name."""
+"""The configuration of a run: defaults, options of the command line, and refused values."""
 
 from __future__ import annotations
 
@@ -7,33 +7,40 @@ from typing import Any
 
 import pytest
 
-from batch.command import arguments_of, pipeline_of
-from batch.configuration.pipeline import load, parse
+from batch.command import parse_arguments, pipeline_from
+from batch.configuration.pipeline import load_pipeline, parse_pipeline
 from ray_stages.errors import InvalidRequest
 
-LEAST: dict[str, Any] = {"input": {"path": "p.csv"}, "prompt": "{a}", "output": {"path": "out"}}
+MINIMAL: dict[str, Any] = {"input": {"path": "p.csv"}, "prompt": "{a}", "output": {"path": "out"}}
 
 
-def test_what_is_left_out_has_its_default() -> None:
-    pipeline = parse(LEAST)
+def test_missing_values_have_their_defaults() -> None:
+    pipeline = parse_pipeline(MINIMAL)
     assert pipeline.input.path == ("p.csv",)
-    assert pipeline.stations == ("encode", "denoise", "decode")
+    assert pipeline.operator_names == ("encode", "denoise", "decode")
     assert pipeline.operator("denoise").overlap > 1
 
 
-def test_an_operator_keeps_its_own_defaults_for_what_is_not_said() -> None:
-    pipeline = parse({**LEAST, "operators": {"denoise": {"gpus": 0.5, "resources": {"big": 1}}}})
+def test_an_operator_keeps_its_own_defaults_for_missing_values() -> None:
+    pipeline = parse_pipeline(
+        {**MINIMAL, "operators": {"denoise": {"gpus": 0.5, "resources": {"big": 1}}}}
+    )
     denoise = pipeline.operator("denoise")
     assert (denoise.gpus, denoise.resources, denoise.cpus) == (0.5, {"big": 1.0}, 1.0)
-    assert denoise.overlap == parse(LEAST).operator("denoise").overlap
+    assert denoise.overlap == parse_pipeline(MINIMAL).operator("denoise").overlap
 
 
-def test_an_enhancer_is_an_operator_more() -> None:
-    assert parse({**LEAST, "enhance": {}}).stations == ("enhance", "encode", "denoise", "decode")
+def test_enhance_adds_an_operator() -> None:
+    assert parse_pipeline({**MINIMAL, "enhance": {}}).operator_names == (
+        "enhance",
+        "encode",
+        "denoise",
+        "decode",
+    )
 
 
 @pytest.mark.parametrize(
-    ("said", "message"),
+    ("given", "message"),
     [
         ({"input": {}}, "input.path: got nothing, expected a value"),
         ({"input": {"path": "p.csv", "keys": "a"}}, "input: got 'keys', expected one of path,"),
@@ -54,9 +61,9 @@ def test_an_enhancer_is_an_operator_more() -> None:
         ({"colour": "red"}, "pipeline: got 'colour', expected one of input, prompt"),
     ],
 )
-def test_what_is_no_good_is_refused_by_name(said: dict[str, Any], message: str) -> None:
+def test_a_wrong_value_is_refused_by_its_name(given: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
-        parse({**LEAST, **said})
+        parse_pipeline({**MINIMAL, **given})
     assert str(refused.value).startswith(message)
 
 
@@ -64,22 +71,24 @@ def test_a_file_that_is_no_toml_is_named(tmp_path: Path) -> None:
     file = tmp_path / "pipeline.toml"
     file.write_text("prompt = ")
     with pytest.raises(ValueError, match=r"pipeline\.toml"):
-        load(file)
+        load_pipeline(file)
 
 
-def test_flags_say_what_a_file_says() -> None:
-    words = "render a.csv b.csv --column prompt --out o --key id --steps 4 --columns seed --limit 3"
-    pipeline = pipeline_of(arguments_of(words.split()))
-    said = {
+def test_options_give_the_same_pipeline_as_a_file() -> None:
+    command = (
+        "render a.csv b.csv --column prompt --out o --key id --steps 4 --columns seed --limit 3"
+    )
+    pipeline = pipeline_from(parse_arguments(command.split()))
+    given = {
         "input": {"path": ["a.csv", "b.csv"], "key": "id"},
         "prompt": "{prompt}",
         "draw": {"steps": 4, "columns": "seed"},
         "output": {"path": "o", "pictures": "both"},
         "limit": 3,
     }
-    assert pipeline == parse(said)
+    assert pipeline == parse_pipeline(given)
 
 
-def test_a_limit_below_none_is_refused() -> None:
+def test_a_negative_limit_is_refused() -> None:
     with pytest.raises(InvalidRequest, match="limit: got -1"):
-        pipeline_of(arguments_of(["render", "a.csv", "--out", "o", "--limit", "-1"]))
+        pipeline_from(parse_arguments(["render", "a.csv", "--out", "o", "--limit", "-1"]))

@@ -1,4 +1,4 @@
-"""Files of every kind to rows; a bad file is named, a bad row is left to itself."""
+"""Reading files of every format; an error names the bad file, and a bad row fails alone."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from batch.inputs.tables import Files, is_missing
-from batch.locations import find, locate
+from batch.inputs.tables import TableFiles, is_missing
+from batch.locations import find_files, resolve
 from ray_stages.errors import InvalidRequest
 
 ROWS = [{"id": "a", "prompt": "a star"}, {"id": "b", "prompt": "a ring, blue"}]
@@ -33,8 +33,10 @@ def write(folder: Path, kind: str) -> Path:
     return path
 
 
-def files(*places: object, kind: str = "auto", rename: dict[str, str] | None = None) -> Files:
-    return Files.of("input", tuple(map(str, places)), kind, rename or {})
+def files(
+    *locations: object, kind: str = "auto", rename: dict[str, str] | None = None
+) -> TableFiles:
+    return TableFiles.find("input", tuple(map(str, locations)), kind, rename or {})
 
 
 @pytest.mark.parametrize("kind", ["csv", "csv.gz", "jsonl", "parquet"])
@@ -65,8 +67,10 @@ def test_a_folder_and_a_pattern_are_their_files_in_order(tmp_path: Path) -> None
     assert [Path(path).name for path in files(f"{tmp_path}/*.txt").paths] == ["a.txt", "b.txt"]
 
 
-@pytest.mark.parametrize("scheme", ["file://", "local://"])  # pyarrow's own, and one of fsspec's
-def test_a_url_is_a_place_too(tmp_path: Path, scheme: str) -> None:
+@pytest.mark.parametrize(
+    "scheme", ["file://", "local://"]
+)  # a scheme of pyarrow, and one of fsspec
+def test_files_can_be_given_by_url(tmp_path: Path, scheme: str) -> None:
     assert [row for _, row in files(f"{scheme}{write(tmp_path, 'csv')}").rows()] == ROWS
 
 
@@ -101,26 +105,26 @@ def test_a_bad_file_is_named(tmp_path: Path, name: str, content: bytes, message:
     assert str(refused.value).startswith(f"input.path: got {tmp_path / name}")
 
 
-@pytest.mark.parametrize("place", ["nowhere.csv", "nowhere/*.csv", "nosuch://x/y.csv"])
-def test_a_place_with_nothing_is_named(place: str) -> None:
+@pytest.mark.parametrize("location", ["nowhere.csv", "nowhere/*.csv", "nosuch://x/y.csv"])
+def test_a_location_without_files_is_named(location: str) -> None:
     with pytest.raises(InvalidRequest, match=r"^input\.path: got '.*(nowhere|nosuch)"):
-        find("input.path", place)
+        find_files("input.path", location)
 
 
-def test_no_place_at_all_is_refused() -> None:
+def test_no_location_at_all_is_refused() -> None:
     with pytest.raises(InvalidRequest, match=r"^input\.path: got nothing"):
         files()
 
 
 def test_a_local_path_is_absolute() -> None:
-    assert Path(locate("here.csv")[1]).is_absolute()
+    assert Path(resolve("here.csv")[1]).is_absolute()
 
 
 @pytest.mark.parametrize("value", [None, "", "  ", "NaN", "nan", math.nan])
-def test_what_is_missing(value: Any) -> None:
+def test_missing_values(value: Any) -> None:
     assert is_missing(value)
 
 
 @pytest.mark.parametrize("value", [0, 0.0, False, "0", "none"])
-def test_what_is_there(value: Any) -> None:
+def test_values_that_are_not_missing(value: Any) -> None:
     assert not is_missing(value)

@@ -1,3 +1,5 @@
+"""Prompt templates."""
+
 from __future__ import annotations
 
 import math
@@ -15,14 +17,14 @@ def test_names_are_filled_in() -> None:
     assert template.fill(row) == "a large red star, {no. 7}"
 
 
-def test_a_name_is_no_path_into_a_value() -> None:
+def test_a_name_is_not_a_path_into_a_value() -> None:
     template = Template.parse("prompt", "{row.__class__} {x[0]}")
     assert template.names == ["row.__class__", "x[0]"]
     assert template.fill({"row.__class__": "a", "x[0]": "b"}) == "a b"
 
 
 @pytest.mark.parametrize("text", ["{", "a {b", "{}", "{a!r}", "{a:>10}", "}"])
-def test_what_is_no_template_is_refused(text: str) -> None:
+def test_an_invalid_template_is_refused(text: str) -> None:
     with pytest.raises(InvalidRequest, match=r"^prompt: got "):
         Template.parse("prompt", text)
 

@@ -1,4 +1,4 @@
-"""The Ray of a run: a private one on this machine, or the one at RAY_ADDRESS."""
+"""The Ray cluster of a run: a private one on this machine, or the one at RAY_ADDRESS."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ SPARE_CPUS = 2  # for reading, cutting into blocks and writing
 
 
 @contextlib.contextmanager
-def cluster(pipeline: Pipeline, settings: Settings) -> Iterator[None]:
-    """Ray reads its environment when it is imported: nothing may have done that before.
+def ray_cluster(pipeline: Pipeline, settings: Settings) -> Iterator[None]:
+    """Connects this process to Ray, and disconnects it at the end.
 
-    A Ray that this process has joined already is the one.
+    A process that is connected already stays connected, and nothing is started or stopped.
+    Otherwise the caller must not have imported Ray: Ray reads its environment on import.
     """
     if "ray" in sys.modules and sys.modules["ray"].is_initialized():
         yield
         return
     os.environ.update(ray_environment(settings))
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what fails, Ray Data raises
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # Ray Data raises what fails
     import ray
 
     common: dict[str, Any] = {
@@ -38,7 +39,7 @@ def cluster(pipeline: Pipeline, settings: Settings) -> Iterator[None]:
         "log_to_driver": False,
         "logging_level": logging.WARNING,
     }
-    # Ray opens its own folder to all users of the machine; the one around it is closed.
+    # Every user of the machine can read Ray's own folder. Only we can read the one around it.
     folder = tempfile.mkdtemp(prefix="relay-")
     try:
         if settings.ray_address:
@@ -47,7 +48,7 @@ def cluster(pipeline: Pipeline, settings: Settings) -> Iterator[None]:
             ray.init(
                 address="local",
                 include_dashboard=False,
-                num_cpus=max(os.cpu_count() or 1, _cpus(pipeline)),
+                num_cpus=max(os.cpu_count() or 1, _needed_cpus(pipeline)),
                 object_store_memory=OBJECT_STORE_BYTES,
                 _temp_dir=f"{folder}/ray",
                 **common,
@@ -58,6 +59,6 @@ def cluster(pipeline: Pipeline, settings: Settings) -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _cpus(pipeline: Pipeline) -> int:
-    operators = map(pipeline.operator, pipeline.stations)
+def _needed_cpus(pipeline: Pipeline) -> int:
+    operators = map(pipeline.operator, pipeline.operator_names)
     return SPARE_CPUS + math.ceil(sum(one.cpus * one.concurrency for one in operators))

@@ -1,4 +1,4 @@
-"""Short prompts to full ones: the miniature that ships, and what holds for any chat model."""
+"""The prompt enhancer: the model in this repository, and what holds for any chat model."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from batch.configuration.pipeline import Enhance
-from batch.operators.enhancer import Enhancer, OwnChoice
-from batch.operators.enhancing import Enhancing
-from batch.rows import Row, table
+from batch.configuration.options import EnhanceOptions
+from batch.operators.enhance import Enhance
+from batch.operators.prompt_enhancer import PromptEnhancer, SeededGumbelNoise
+from batch.rows import Row, to_table
 from ray_stages.families.checkpoint import Checkpoint
 from training.enhancer import ENHANCER, batch_of, build_tokenizer
 from training.evaluate_enhancer import TARGET, UNSEEN_SEED, measure
@@ -33,23 +33,23 @@ SHORT = ["a star", "red circle", "tiny cross on blue", "a heart above a ring", "
 
 
 @pytest.fixture(scope="module")
-def enhancer() -> Enhancer:
-    return Enhancer(Enhance())
+def enhancer() -> PromptEnhancer:
+    return PromptEnhancer(EnhanceOptions())
 
 
-def test_what_it_writes_are_captions_that_keep_what_was_said(enhancer: Enhancer) -> None:
+def test_texts_are_captions_that_keep_the_words_of_the_prompt(enhancer: PromptEnhancer) -> None:
     figures = measure(enhancer, examples(random.Random(UNSEEN_SEED), 200, held_out=True))
     assert figures.both >= TARGET
 
 
-def test_a_season_decides_the_background(enhancer: Enhancer) -> None:
+def test_a_season_decides_the_background(enhancer: PromptEnhancer) -> None:
     for season, colours in SEASONS.items():
         texts = enhancer.write(["a star"] * 8, [season] * 8, list(range(8)))
         backgrounds = [background_of(text) for text in texts]
         assert sum(one in colours for one in backgrounds) >= 7, backgrounds
 
 
-def test_a_rows_words_are_its_seeds_whatever_the_company(enhancer: Enhancer) -> None:
+def test_a_text_depends_on_its_seed_and_not_on_the_batch(enhancer: PromptEnhancer) -> None:
     seeds = [11, 12, 13, 14, 15]
     together = enhancer.write(SHORT, [""] * 5, seeds)
     alone = [enhancer.write([s], [""], [seed])[0] for s, seed in zip(SHORT, seeds, strict=True)]
@@ -58,18 +58,18 @@ def test_a_rows_words_are_its_seeds_whatever_the_company(enhancer: Enhancer) -> 
 
 
 def test_without_temperature_the_seed_does_not_matter() -> None:
-    cold = Enhancer(Enhance(temperature=0.0))
-    assert len(set(cold.write(["a star"] * 3, [""] * 3, [1, 2, 3]))) == 1
+    greedy = PromptEnhancer(EnhanceOptions(temperature=0.0))
+    assert len(set(greedy.write(["a star"] * 3, [""] * 3, [1, 2, 3]))) == 1
 
 
-def test_a_choice_is_drawn_by_the_scores() -> None:
+def test_noise_draws_tokens_with_the_odds_of_the_scores() -> None:
     scores = torch.log(torch.tensor([[0.7, 0.2, 0.1]])).repeat(2000, 1)
-    drawn = OwnChoice(range(2000))(torch.empty(0), scores).argmax(dim=-1)
+    drawn = SeededGumbelNoise(range(2000))(torch.empty(0), scores).argmax(dim=-1)
     shares = torch.bincount(drawn, minlength=3) / 2000
     assert shares.tolist() == pytest.approx([0.7, 0.2, 0.1], abs=0.04)
 
 
-def test_the_model_is_small_and_data_alone() -> None:
+def test_the_model_is_small_and_holds_no_code() -> None:
     files = [path for path in ENHANCER.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) <= LARGEST_BYTES
     assert {path.suffix for path in files} <= {".safetensors", ".json", ".jinja", ".md"}
@@ -81,14 +81,14 @@ def test_the_operator_writes_prompts_out_and_checks_them(
 ) -> None:
     checkpoint = load("sd15")
     settings, card = checkpoint.settings, checkpoint.card
-    station = Enhancing(Enhance(), settings, card, threads=1)
+    actor = Enhance(EnhanceOptions(), settings, card, threads=1)
     row: Row = {"key": "a", "status": "ok", "system": "winter", "negative_prompt": ""}
-    (written,) = station(table([{**row, "original_prompt": "a star"}])).to_pylist()
+    (written,) = actor(to_table([{**row, "original_prompt": "a star"}])).to_pylist()
     assert is_caption(written["prompt"])
     assert background_of(written["prompt"]) in SEASONS["winter"]
     assert written["enhance_ms"] > 0
-    station.enhancer.write = lambda *_: [" "]  # type: ignore[method-assign]
-    (empty,) = station(table([{**row, "original_prompt": "a star"}])).to_pylist()
+    actor.enhancer.write = lambda *_: [" "]  # type: ignore[method-assign]
+    (empty,) = actor(to_table([{**row, "original_prompt": "a star"}])).to_pylist()
     assert (empty["status"], empty["kind"]) == ("error", "invalid prompt")
 
 

@@ -1,4 +1,4 @@
-"""A short prompt to a full one, by any causal chat model that transformers loads."""
+"""Writes short prompts out to full ones, with any causal chat model that transformers loads."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from typing import Any
 
 import torch
 
-from batch.configuration.pipeline import Enhance
+from batch.configuration.options import EnhanceOptions
 
 
-class Enhancer:
-    """Safetensors only, no code from the model. Not for several threads at once."""
+class PromptEnhancer:
+    """Loads safetensors only, and runs no code that comes with a model. Not thread-safe."""
 
-    def __init__(self, enhance: Enhance, device: str = "cpu") -> None:
+    def __init__(self, options: EnhanceOptions, device: str = "cpu") -> None:
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        self.enhance = enhance
-        # Padding before the prompt, so that every answer begins at the same place.
-        self.tokenizer: Any = AutoTokenizer.from_pretrained(enhance.model, padding_side="left")
+        self.options = options
+        # Padding on the left lets every answer begin at the same position.
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(options.model, padding_side="left")
         if self.tokenizer.pad_token is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token
         dtype = torch.float32 if device == "cpu" else "auto"
         model: Any = AutoModelForCausalLM.from_pretrained(
-            enhance.model, use_safetensors=True, dtype=dtype
+            options.model, use_safetensors=True, dtype=dtype
         )
         self.model = model.to(device).eval().requires_grad_(False)
 
@@ -31,20 +31,20 @@ class Enhancer:
     def write(
         self, prompts: Sequence[str], systems: Sequence[str], seeds: Sequence[int]
     ) -> list[str]:
-        """Each prompt written out; what its seed draws does not depend on its company."""
-        asked = [self._chat(*pair) for pair in zip(prompts, systems, strict=True)]
+        """Returns one text for each prompt. A text depends on its own seed, not on the others."""
+        chats = [self._chat(*pair) for pair in zip(prompts, systems, strict=True)]
         tokens = self.tokenizer(
-            asked, return_tensors="pt", padding=True, add_special_tokens=False
+            chats, return_tensors="pt", padding=True, add_special_tokens=False
         ).to(self.model.device)
         answers = self.model.generate(
             **tokens,
-            max_new_tokens=self.enhance.max_new_tokens,
+            max_new_tokens=self.options.max_new_tokens,
             do_sample=False,
             temperature=None,
             top_p=None,
             top_k=None,
             pad_token_id=self.tokenizer.pad_token_id,
-            logits_processor=self._sampling(seeds),
+            logits_processor=self._logits_processors(seeds),
         )
         new = answers[:, tokens.input_ids.shape[1] :]
         texts = self.tokenizer.batch_decode(new, skip_special_tokens=True)
@@ -61,21 +61,22 @@ class Enhancer:
         )
         return chat
 
-    def _sampling(self, seeds: Sequence[int]) -> list[Any]:
+    def _logits_processors(self, seeds: Sequence[int]) -> list[Any]:
         from transformers import TemperatureLogitsWarper, TopPLogitsWarper
 
-        temperature, top_p = self.enhance.temperature, self.enhance.top_p
+        temperature, top_p = self.options.temperature, self.options.top_p
         if temperature == 0:
             return []
-        narrower = [TopPLogitsWarper(top_p)] if top_p < 1 else []
-        return [TemperatureLogitsWarper(temperature), *narrower, OwnChoice(seeds)]
+        narrowing = [TopPLogitsWarper(top_p)] if top_p < 1 else []
+        return [TemperatureLogitsWarper(temperature), *narrowing, SeededGumbelNoise(seeds)]
 
 
-class OwnChoice:
-    """Adds noise to the scores, so that the highest is a draw by their odds (Gumbel's trick).
+class SeededGumbelNoise:
+    """A logits processor that makes greedy decoding sample (the Gumbel-max trick).
 
-    Each row has noise of its own seed; a sampler shared by the batch would make a row's words
-    depend on its place.
+    It adds Gumbel noise to the scores [rows, vocabulary]: the highest is then a draw from their
+    softmax. Each row's noise has its own seed. With transformers' own sampling, which shares one
+    generator, a row's words would depend on the other rows of its batch.
     """
 
     def __init__(self, seeds: Sequence[int]) -> None:
@@ -83,6 +84,8 @@ class OwnChoice:
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         width = scores.shape[-1]
-        even = torch.stack([torch.rand(width, generator=one) for one in self.generators])
-        noise = -torch.log(-torch.log(even.clamp(1e-20, 1 - 1e-7)))
+        uniform = torch.stack(
+            [torch.rand(width, generator=generator) for generator in self.generators]
+        )
+        noise = -torch.log(-torch.log(uniform.clamp(1e-20, 1 - 1e-7)))
         return scores.float() + noise.to(scores.device)

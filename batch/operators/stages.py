@@ -1,4 +1,4 @@
-"""The operators that draw: the stages of the service, fed by Ray Data."""
+"""The operators that draw. Each runs one stage of the service."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from batch.inputs.preparation import tensors_of
-from batch.operators.actor import Station
+from batch.inputs.row_preparer import request_tensors
+from batch.operators.actor import OperatorActor
 from batch.rows import Row
 from ray_stages.denoising.denoiser import Denoiser
 from ray_stages.denoising.engine import Engine
@@ -23,11 +23,11 @@ from ray_stages.settings import Settings
 from ray_stages.stages.image_decoder import ImageDecoder
 from ray_stages.stages.text_encoder import TextEncoder
 
-TOLD = ("prompt", "negative_prompt", "scheduler", "seed", "steps", "guidance_scale")
+PNG_METADATA = ("prompt", "negative_prompt", "scheduler", "seed", "steps", "guidance_scale")
 
 
-class Drawing(Station):
-    """stage: its name in the settings, where its threads and its runtime stand."""
+class StageActor(OperatorActor):
+    """Holds one stage. stage: its name in the settings, which give its threads and its runtime."""
 
     stage: ClassVar[str]
 
@@ -40,31 +40,37 @@ class Drawing(Station):
         self.torch.submit(self.load).result()
 
     @abstractmethod
-    def load(self) -> None: ...
+    def load(self) -> None:
+        """Loads the stage. Runs in the thread that computes."""
 
 
-class Encode(Drawing):
+class Encode(StageActor):
+    """prompt and negative_prompt -> embeds and negative_embeds."""
+
     name, stage = "encode", "text_encoder"
 
     def load(self) -> None:
         cache_bytes = self.settings.text_encoder_cache_mb * 1024**2
         self.encoder = TextEncoder(self.checkpoint, self.open_network, cache_bytes)
 
-    def work(self, due: Sequence[Row]) -> None:
-        requests = [TextRequest([row["prompt"]], row["negative_prompt"]) for row in due]
-        for row, embeds in zip(due, self.encoder.encode(requests), strict=True):
+    def compute(self, valid: Sequence[Row]) -> None:
+        requests = [TextRequest([row["prompt"]], row["negative_prompt"]) for row in valid]
+        for row, embeds in zip(valid, self.encoder.encode(requests), strict=True):
             row["embeds"] = embeds["prompt_embeds"].tobytes()
             row["negative_embeds"] = embeds["negative_prompt_embeds"].tobytes()
 
 
-class Denoise(Drawing):
-    """Several calls share the engine, so that it has pictures left when one of them ends."""
+class Denoise(StageActor):
+    """embeds and negative_embeds -> latents.
+
+    Calls overlap and share one engine, so that it still has pictures when one of them ends.
+    """
 
     name, stage = "denoise", "unet"
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        # Ray Data bounds what is in flight.
+        # The engine's own queue has no limit: Ray Data limits what is in flight.
         self.engine = Engine(self.denoiser, self.max_rows, 2**31, thread=self.torch)
 
     def load(self) -> None:
@@ -74,13 +80,16 @@ class Denoise(Drawing):
         self.max_rows = settings.unet_max_rows or warm_up.row_limit(self.denoiser, self.card)
         warm_up.prepare(self.denoiser, self.card, self.max_rows)
 
-    def attempt(self, due: Sequence[Row], first: int = 0) -> dict[int, Exception]:
-        """The engine itself keeps a bad row apart. Most steps first: a call then ends sooner."""
+    def process(self, valid: Sequence[Row], first: int = 0) -> dict[int, Exception]:
+        """Submits each row by itself, so that a bad row fails alone.
+
+        Rows with the most steps go first: the call then ends sooner.
+        """
         jobs: dict[int, Future[Array]] = {}
         errors: dict[int, Exception] = {}
-        for i in sorted(range(len(due)), key=lambda i: -due[i]["steps"]):
+        for i in sorted(range(len(valid)), key=lambda i: -valid[i]["steps"]):
             try:
-                jobs[i] = self.engine.submit(self._request(due[i]))[0].latents
+                jobs[i] = self.engine.submit(self._request(valid[i]))[0].latents
             except ValueError as error:
                 errors[i] = error
         wait(jobs.values())
@@ -88,13 +97,13 @@ class Denoise(Drawing):
             if failure := job.exception():
                 errors[i] = failure if isinstance(failure, Exception) else RuntimeError(failure)
             else:
-                due[i]["latents"] = job.result().tobytes()
-        for row in due:
+                valid[i]["latents"] = job.result().tobytes()
+        for row in valid:
             row["embeds"] = row["negative_embeds"] = None
         return errors
 
-    def work(self, due: Sequence[Row]) -> None:
-        raise NotImplementedError("the engine's own thread does it")
+    def compute(self, valid: Sequence[Row]) -> None:
+        raise NotImplementedError("the engine's own thread computes")
 
     def _request(self, row: Row) -> DenoiseRequest:
         return DenoiseRequest(
@@ -112,20 +121,22 @@ class Denoise(Drawing):
         return np.frombuffer(data, np.float32).reshape(1, -1, self.card.embed_dim)
 
 
-class Decode(Drawing):
+class Decode(StageActor):
+    """latents -> png."""
+
     name, stage = "decode", "vae_decoder"
 
     def load(self) -> None:
         self.decoder = ImageDecoder(self.checkpoint, self.open_network)
 
-    def work(self, due: Sequence[Row]) -> None:
-        files = self.decoder.decode([self._request(row) for row in due])
-        for row, (png,) in zip(due, files, strict=True):
+    def compute(self, valid: Sequence[Row]) -> None:
+        files = self.decoder.decode([self._request(row) for row in valid])
+        for row, (png,) in zip(valid, files, strict=True):
             row["png"], row["latents"] = png, None
 
     def _request(self, row: Row) -> DecodeRequest:
         factor = self.card.vae_scale_factor
         shape = (1, self.card.latent_channels, row["height"] // factor, row["width"] // factor)
         latents = np.frombuffer(row["latents"], np.float32).reshape(shape)
-        said = tensors_of({name: row[name] for name in TOLD})
-        return DecodeRequest.parse({"latents": latents, **said}, self.card, self.settings)
+        metadata = request_tensors({name: row[name] for name in PNG_METADATA})
+        return DecodeRequest.parse({"latents": latents, **metadata}, self.card, self.settings)
