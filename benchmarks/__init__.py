@@ -1,1 +1,4 @@
-"""Latent Relay beside its peers: the same pictures, asked for in the same way, in one run."""
+"""Benchmarks: Latent Relay and its peers draw the same pictures under the same load, in one run.
+
+Each module at this level, and each package with a `__main__`, is a program.
+"""

@@ -1,8 +1,8 @@
-"""Measures Latent Relay beside its peers, and writes what it found.
+"""Measures Latent Relay and its peers, and writes tables and plots.
 
 The model, its device and the stack's settings come from the environment, as for `make serve`.
 Figures go to benchmarks/results/NAME.json and into docs/benchmarks.md, plots beside the figures.
-A run that was killed goes on where it was when the same command is given again.
+The same command again continues a run that was killed.
 """
 
 from __future__ import annotations
@@ -14,25 +14,20 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from benchmarks.loads.plan import PEERS, SERVERS, Plan
-from benchmarks.measurement.machine import facts
-from benchmarks.measurement.results import FOLDER, Results
+from benchmarks.measurement.machine import run_facts
+from benchmarks.measurement.plan import PEERS, SERVERS, Plan
+from benchmarks.measurement.results import RESULTS_FOLDER, Results
 from benchmarks.measurement.runner import Runner
-from benchmarks.peers.child_peers import (
-    OneProcess,
-    OneProcessFast,
-    PeerFailed,
-    ServeBatch,
-    ServeBatchFast,
-    ServeTemplate,
-)
+from benchmarks.peers.child_peer import PeerFailed
+from benchmarks.peers.one_process import OneProcess, OneProcessFast
 from benchmarks.peers.peer import Peer
 from benchmarks.peers.relay import Relay
+from benchmarks.peers.serve import ServeBatch, ServeBatchFast, ServeTemplate
 from benchmarks.reports.report import QUICK, report
 from ray_stages.settings import Settings
 
 SAME_RUNTIME = "same-runtime"
-MEASURED: dict[str, type[Peer]] = {
+PEER_TYPES: dict[str, type[Peer]] = {
     peer.key: peer
     for peer in (OneProcess, OneProcessFast, ServeTemplate, ServeBatch, ServeBatchFast, Relay)
 }
@@ -44,24 +39,37 @@ def parse() -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    whole = Plan()
+    defaults = Plan()
     add = parser.add_argument
-    add("--quick", action="store_true", help="does everything once, in under three minutes")
-    add("--name", default="", help="of the result: the device and its cores")
-    add("--rounds", type=int, default=whole.rounds, help=f"{whole.rounds}")
-    add("--seconds", type=float, default=whole.seconds, help=f"a Poisson load: {whole.seconds:g}")
-    add("--steps", type=int, default=whole.steps, help=f"{whole.steps}")
-    add("--mix", type=int, nargs="+", default=whole.mix, help="steps of mixed loads: 10 20 30")
+    add("--quick", action="store_true", help="measure everything once, in under three minutes")
+    add("--name", default="", help="of the result: device and number of cores")
+    add("--rounds", type=int, default=defaults.rounds, help=f"{defaults.rounds}")
+    add(
+        "--seconds",
+        type=float,
+        default=defaults.seconds,
+        help=f"of a Poisson load: {defaults.seconds:g}",
+    )
+    add("--steps", type=int, default=defaults.steps, help=f"{defaults.steps}")
+    add("--mix", type=int, nargs="+", default=defaults.mix, help="steps in mixed loads: 10 20 30")
     add("--peers", nargs="+", default=PEERS, choices=PEERS, help="all")
-    add("--same-runtime", action="store_true", help="request-level batching by our runtime, and us")
-    add("--report", action="store_true", help="measures nothing; writes NAME's tables and plots")
+    add(
+        "--same-runtime",
+        action="store_true",
+        help="only ours and request-level batching with our runtime",
+    )
+    add(
+        "--report",
+        action="store_true",
+        help="measure nothing; write the tables and plots of NAME again",
+    )
     arguments = parser.parse_args()
     if not set(arguments.peers) & set(SERVERS):
         parser.error(f"--peers: one of {', '.join(SERVERS)} at least")
     return arguments
 
 
-def plan_of(arguments: argparse.Namespace) -> Plan:
+def plan_from(arguments: argparse.Namespace) -> Plan:
     plan = Plan(
         steps=arguments.steps,
         mix=tuple(arguments.mix),
@@ -79,17 +87,17 @@ def main() -> None:
     console = Console(highlight=False)
     try:
         settings = Settings.from_env()
-        plan = plan_of(arguments)
-        found = facts(plan, settings, MEASURED)
-        cores = f"{found['model']['device']}-{found['machine']['cores']}-cores"
+        plan = plan_from(arguments)
+        facts = run_facts(plan, settings, PEER_TYPES)
+        cores = f"{facts['model']['device']}-{facts['machine']['cores']}-cores"
         section = SAME_RUNTIME if arguments.same_runtime else "results"
-        end = f"-{section}" if arguments.same_runtime else ""
-        name = arguments.name or (QUICK if arguments.quick else cores) + end
+        suffix = f"-{section}" if arguments.same_runtime else ""
+        name = arguments.name or (QUICK if arguments.quick else cores) + suffix
         if arguments.report:
-            results = Results.load(FOLDER / f"{name}.json")
+            results = Results.load(RESULTS_FOLDER / f"{name}.json")
         else:
-            results = Results.begin(name, found)
-            asyncio.run(Runner(plan, MEASURED, settings, results, console).run())
+            results = Results.begin(name, facts)
+            asyncio.run(Runner(plan, PEER_TYPES, settings, results, console).run())
             results.finish()
         report(results, console, section)
     except KeyboardInterrupt:

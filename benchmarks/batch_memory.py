@@ -1,7 +1,7 @@
-"""Whether memory stays flat: many rows at few steps on the smallest test checkpoint.
+"""Measures whether memory stays flat: many rows at few steps, with the smallest test checkpoint.
 
-Figures go to benchmarks/results/batch_memory.json and into docs/batch.md: the peaks in each quarter
-of the run, of the object store and of what all processes have for themselves.
+Figures go to benchmarks/results/batch_memory.json and into docs/batch.md: for each quarter of the
+run the peak of the object store, and the peak of the processes' own memory.
 """
 
 from __future__ import annotations
@@ -17,23 +17,24 @@ from tempfile import TemporaryDirectory
 import psutil
 from rich.console import Console
 
-from batch.cluster import cluster
-from batch.configuration.pipeline import Pipeline, parse
-from batch.outputs.summary import Tally
-from batch.run import run, settings_of
-from benchmarks.batch import DOCUMENT, own_mb
+from batch.configuration.pipeline import Pipeline, parse_pipeline
+from batch.outputs.summary import RunSummary
+from batch.ray_cluster import ray_cluster
+from batch.run import run, service_settings
+from benchmarks.batch.workers import worker_memory_mb
 from benchmarks.reports.report import publish
-from benchmarks.reports.tables import table
+from benchmarks.reports.tables import markdown_table
+from ray_stages.settings import ROOT
 from tests.support import checkpoints
 
-LOOK_SECONDS = 2.0
+DOCUMENT = ROOT / "docs" / "batch.md"
+SAMPLE_SECONDS = 2.0
 QUARTERS = 4
-MEMORY = ("store", "driver", "workers")
 
 
 @dataclass(frozen=True)
-class Look:
-    """In MB; seconds since the first."""
+class MemorySample:
+    """Memory in MB. seconds: since the first sample."""
 
     seconds: float
     store: float
@@ -41,15 +42,15 @@ class Look:
     workers: float
 
 
-class Looks:
-    """Now and then, in a thread of its own."""
+class MemorySampler:
+    """Takes a sample every SAMPLE_SECONDS, in a thread of its own."""
 
     def __init__(self) -> None:
-        self.taken: list[Look] = []
+        self.samples: list[MemorySample] = []
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread = threading.Thread(target=self._sample, daemon=True)
 
-    def __enter__(self) -> Looks:
+    def __enter__(self) -> MemorySampler:
         self._thread.start()
         return self
 
@@ -57,27 +58,28 @@ class Looks:
         self._ended.set()
         self._thread.join()
 
-    def _look(self) -> None:
+    def _sample(self) -> None:
         import ray
         from ray._private.internal_api import get_memory_info_reply, get_state_from_address
 
         began, driver = time.monotonic(), psutil.Process()
         state = get_state_from_address(ray.get_runtime_context().gcs_address)
-        while not self._ended.wait(LOOK_SECONDS):
+        while not self._ended.wait(SAMPLE_SECONDS):
             store = get_memory_info_reply(state).store_stats.object_store_bytes_used
-            look = Look(
+            sample = MemorySample(
                 seconds=time.monotonic() - began,
                 store=store / 1024**2,
                 driver=driver.memory_full_info().uss / 1024**2,
-                workers=sum(map(own_mb, driver.children(True))),
+                workers=sum(map(worker_memory_mb, driver.children(True))),
             )
-            self.taken.append(look)
+            self.samples.append(sample)
 
 
-def pipeline_of(folder: Path, rows: int, steps: int) -> Pipeline:
+def memory_pipeline(folder: Path, rows: int, steps: int) -> Pipeline:
+    """Writes a checkpoint and prompts into the folder. Returns the pipeline that draws them."""
     checkpoints.make("sd15", folder / "model")
     (folder / "prompts.txt").write_text("".join(f"picture number {n}\n" for n in range(rows)))
-    return parse(
+    return parse_pipeline(
         {
             "input": {"path": str(folder / "prompts.txt")},
             "prompt": "{text}",
@@ -87,24 +89,25 @@ def pipeline_of(folder: Path, rows: int, steps: int) -> Pipeline:
     )
 
 
-def measure(folder: Path, rows: int, steps: int) -> tuple[Tally, list[Look]]:
-    pipeline = pipeline_of(folder, rows, steps)
-    with cluster(pipeline, settings_of(pipeline)), Looks() as looks:
-        tally = run(pipeline, Console(stderr=True))
-    return tally, looks.taken
+def measure(folder: Path, rows: int, steps: int) -> tuple[RunSummary, list[MemorySample]]:
+    pipeline = memory_pipeline(folder, rows, steps)
+    with ray_cluster(pipeline, service_settings(pipeline)), MemorySampler() as sampler:
+        summary = run(pipeline, Console(stderr=True))
+    return summary, sampler.samples
 
 
-def markdown(looks: Sequence[Look], drawn: int, steps: int, seconds: float) -> str:
+def markdown(samples: Sequence[MemorySample], drawn: int, steps: int, seconds: float) -> str:
     rows = []
     for quarter in range(QUARTERS):
-        some = looks[len(looks) * quarter // QUARTERS : len(looks) * (quarter + 1) // QUARTERS]
+        start, end = (len(samples) * n // QUARTERS for n in (quarter, quarter + 1))
         peaks = (
-            max(getattr(look, name) for look in some) for name in ("store", "driver", "workers")
+            max(getattr(sample, name) for sample in samples[start:end])
+            for name in ("store", "driver", "workers")
         )
         rows.append((f"{quarter + 1} of {QUARTERS}", *(f"{peak:.0f}" for peak in peaks)))
     head = ("quarter of the run", "object store, MB", "driver, MB", "all workers, MB")
     text = f"{drawn:,} rows drawn at {steps} steps in {seconds / 60:.1f} minutes; the peaks:"
-    return f"{text}\n\n{table(head, rows)}"
+    return f"{text}\n\n{markdown_table(head, rows)}"
 
 
 def main() -> None:
@@ -114,11 +117,11 @@ def main() -> None:
     parser.add_argument("--dry", action="store_true", help="only print what would be written")
     arguments = parser.parse_args()
     with TemporaryDirectory() as folder:
-        tally, looks = measure(Path(folder), arguments.rows, arguments.steps)
-    text = markdown(looks, tally.drawn, arguments.steps, looks[-1].seconds)
+        summary, samples = measure(Path(folder), arguments.rows, arguments.steps)
+    text = markdown(samples, summary.drawn, arguments.steps, samples[-1].seconds)
     print(text)
     if not arguments.dry:
-        figures = {"drawn": tally.drawn, "looks": [asdict(look) for look in looks]}
+        figures = {"drawn": summary.drawn, "looks": [asdict(sample) for sample in samples]}
         publish("batch_memory", figures, text, DOCUMENT)
 
 

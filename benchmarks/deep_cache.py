@@ -1,10 +1,10 @@
-"""What reused deep features cost in the miniature's pictures and save in time, for
-docs/deep-cache.md.
+"""Measures what reused deep features cost in the miniature's pictures, and save in time.
 
     python -m benchmarks.deep_cache
 
-Draws unseen prompts with each UNET_DEEP_EVERY in turn, a few at a time so that all see the same
-machine, lets the judge of `training/` look at the pictures, and writes the table and a strip.
+It draws unseen prompts with each UNET_DEEP_EVERY in turn, a few at a time, so that all of them meet
+the same conditions. The judge of `training/` looks at the pictures. The results are the table and
+the picture of docs/deep-cache.md.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from benchmarks.guidance import KEYS, SHOWN
-from benchmarks.png import from_png
-from benchmarks.reports.report import write_between
-from benchmarks.reports.tables import table
+from benchmarks.common.png import from_png
+from benchmarks.guidance import JUDGED, SHOWN_PROMPTS
+from benchmarks.reports.report import replace_section
+from benchmarks.reports.tables import markdown_table
 from ray_stages.denoising.denoiser import Denoiser
 from ray_stages.families import unet_levels
 from ray_stages.families.checkpoint import Checkpoint
@@ -48,16 +48,19 @@ PICTURE = Path("docs/deep-cache.png")
 MARKER = "deep-cache"
 EVERY = (1, 2, 3, 5)
 BATCH = 8
-FAR_OFF = 8  # of 255
-HEAD = ("whole UNet every", *KEYS, "pixels far off", "ms, at best", "of the time")
+VISIBLE_DIFFERENCE = 8  # of 255
+HEAD = ("whole UNet every", *JUDGED, "pixels far off", "ms, at best", "of the time")
 
 
-class Painter:
-    """Draws with one UNET_DEEP_EVERY; milliseconds: in the UNet, of each batch's pictures."""
+class Variant:
+    """Draws with one value of UNET_DEEP_EVERY.
+
+    milliseconds: time in the UNet for each picture, by batch; images: everything drawn so far.
+    """
 
     def __init__(self, checkpoint: Checkpoint, opener: Opener, every: int, steps: int) -> None:
         self.every, self.steps, self.card = every, steps, checkpoint.card
-        self.opener, self.seconds = opener, 0.0
+        self.opener, self.unet_seconds = opener, 0.0
         self.encoder, self.decoder = TextEncoder(checkpoint), ImageDecoder(checkpoint)
         self.denoiser = Denoiser(checkpoint, self._timed, every)
         self.milliseconds: list[float] = []
@@ -66,11 +69,11 @@ class Painter:
     def draw(self, prompts: list[str], first_seed: int) -> list[Image.Image]:
         request = self._request(prompts, first_seed)
         batch = [self.denoiser.start(request, i) for i in range(len(prompts))]
-        self.seconds = 0.0
+        self.unet_seconds = 0.0
         for _ in range(batch[0].steps):
             for picture, prediction in zip(batch, self.denoiser.predict(batch), strict=True):
                 self.denoiser.advance(picture, prediction)
-        self.milliseconds.append(1000 * self.seconds / len(batch))
+        self.milliseconds.append(1000 * self.unet_seconds / len(batch))
         latents = np.concatenate([picture.latents.numpy() for picture in batch])
         (files,) = self.decoder.decode([DecodeRequest(latents, [{}] * len(batch))])
         return [from_png(file) for file in files]
@@ -93,38 +96,40 @@ class Painter:
         def compute(*inputs: torch.Tensor) -> Tensors:
             begin = time.perf_counter()
             outputs = runtime(*inputs)
-            self.seconds += time.perf_counter() - begin
+            self.unet_seconds += time.perf_counter() - begin
             return outputs
 
         return Runtime(runtime.name, runtime.precision, compute)
 
 
-def rows(painters: list[Painter], cases: list[tuple[Any, str]]) -> Iterator[list[str]]:
-    """Of the table; the first painter is what the others are held against."""
-    usual = painters[0]
-    for painter in painters:
-        pairs = zip(cases, painter.images, strict=True)
+def rows(variants: list[Variant], cases: list[tuple[Any, str]]) -> Iterator[list[str]]:
+    """Yields the rows of the table. The first variant is the reference of the others."""
+    reference = variants[0]
+    for variant in variants:
+        pairs = zip(cases, variant.images, strict=True)
         verdicts = [judge(scene, look(image)) for (scene, _), image in pairs]
-        right = [sum(getattr(one, key) for one in verdicts) / len(cases) for key in KEYS]
-        off = [far_off(*pair) for pair in zip(painter.images, usual.images, strict=True)]
-        ratios = np.divide(painter.milliseconds, usual.milliseconds)
+        right = [sum(getattr(one, key) for one in verdicts) / len(cases) for key in JUDGED]
+        off = [
+            visibly_different(*pair) for pair in zip(variant.images, reference.images, strict=True)
+        ]
+        ratios = np.divide(variant.milliseconds, reference.milliseconds)
         yield [
-            "step (off)" if painter.every == 1 else f"{painter.every} steps",
+            "step (off)" if variant.every == 1 else f"{variant.every} steps",
             *(f"{share:.0%}" for share in right),
             f"{np.mean(off):.1%}",
-            f"{min(painter.milliseconds):.0f}",
+            f"{min(variant.milliseconds):.0f}",
             f"{np.median(ratios):.2f}",
         ]
 
 
-def far_off(one: Image.Image, other: Image.Image) -> float:
-    """The share of pixels with a channel that differs by more than FAR_OFF."""
+def visibly_different(one: Image.Image, other: Image.Image) -> float:
+    """Returns the share of pixels that differ by more than VISIBLE_DIFFERENCE in a channel."""
     pixels = [np.asarray(image).astype(int) for image in (one, other)]
-    return float((np.abs(pixels[0] - pixels[1]).max(axis=-1) > FAR_OFF).mean())
+    return float((np.abs(pixels[0] - pixels[1]).max(axis=-1) > VISIBLE_DIFFERENCE).mean())
 
 
 def shallow_share(unet: Any, side: int) -> float:
-    """Multiplications in the shallow part, of the whole UNet's; `unet` and all else is "meta"."""
+    """Returns the shallow part's share of the multiplications. unet: on the "meta" device."""
     config = unet.config
     with torch.device("meta"):
         sample = torch.empty(1, config.in_channels, side, side)
@@ -147,15 +152,15 @@ def opener_for(checkpoint: Checkpoint, settings: Settings, runtime: str) -> Open
     return partial(open_fastest, place=place, runtime=runtime, precision="float32")
 
 
-def summary(painters: list[Painter], checkpoint: Checkpoint, prompts: int) -> str:
-    usual = painters[0]
+def summary(variants: list[Variant], checkpoint: Checkpoint, prompts: int) -> str:
+    reference = variants[0]
     with torch.device("meta"):
         sd15 = UNet2DConditionModel(cross_attention_dim=768)
-    side = usual.card.height // usual.card.vae_scale_factor
+    side = reference.card.height // reference.card.vae_scale_factor
     own = shallow_share(checkpoint.unet().to("meta"), side)
     return (
-        f"{prompts} unseen prompts, {usual.steps} steps, {BATCH} pictures at once, "
-        f"{usual.denoiser.runtime}. Of the UNet's multiplications, the shallow part has "
+        f"{prompts} unseen prompts, {reference.steps} steps, {BATCH} pictures at once, "
+        f"{reference.denoiser.runtime}. Of the UNet's multiplications, the shallow part has "
         f"{own:.0%} in the miniature and {shallow_share(sd15, 64):.0%} in Stable Diffusion 1.5 "
         "at 512 × 512."
     )
@@ -171,21 +176,22 @@ def main() -> None:
     torch.set_num_threads(settings.resources("unet").threads)
     checkpoint = Checkpoint(settings)
     opener = opener_for(checkpoint, settings, args.runtime)
-    painters = [Painter(checkpoint, opener, every, args.steps) for every in EVERY]
-    for painter in painters:  # the strip, and a warm-up that is not measured
-        painter.images = painter.draw(list(SHOWN), 0)
-    strip = [image for painter in painters for image in painter.images]
-    for painter in painters:
-        painter.images, painter.milliseconds = [], []
+    variants = [Variant(checkpoint, opener, every, args.steps) for every in EVERY]
+    for variant in variants:  # for the picture, and as a warm-up that is not measured
+        variant.images = variant.draw(list(SHOWN_PROMPTS), 0)
+    strip = [image for variant in variants for image in variant.images]
+    for variant in variants:
+        variant.images, variant.milliseconds = [], []
     cases = sample_prompts(args.prompts)
     for start in tqdm(range(0, len(cases), BATCH)):
         part = [text for _, text in cases[start : start + BATCH]]
-        for painter in painters:
-            painter.images += painter.draw(part, start)
-    text = f"{summary(painters, checkpoint, len(cases))}\n\n{table(HEAD, rows(painters, cases))}"
+        for variant in variants:
+            variant.images += variant.draw(part, start)
+    table = markdown_table(HEAD, rows(variants, cases))
+    text = f"{summary(variants, checkpoint, len(cases))}\n\n{table}"
     print(text)
-    write_between(DOCUMENT, MARKER, text)
-    contact_sheet(strip, len(SHOWN)).save(PICTURE, optimize=True)
+    replace_section(DOCUMENT, MARKER, text)
+    contact_sheet(strip, len(SHOWN_PROMPTS)).save(PICTURE, optimize=True)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Compares ways of batching on a GPU: diffusers one at a time, requests batched, our stages.
+"""Compares ways of batching on a GPU: one request at a time, batches of requests, our stages.
 
-All in this process, without Ray, Triton or HTTP; `python -m benchmarks` with MODEL and DEVICE=cuda
-measures the whole way. The checkpoint is MODEL, or one in the shape of Stable Diffusion 1.5 with
-random weights.
+All of it runs in this process, without Ray, Triton or HTTP; `python -m benchmarks` with MODEL and
+DEVICE=cuda measures the whole stack. The checkpoint is MODEL, or one with the shapes of Stable
+Diffusion 1.5 and random weights.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from benchmarks.loads.plan import SERVERS, Plan
-from benchmarks.measurement.machine import facts
+from benchmarks.common.random_sd15 import make_checkpoint
+from benchmarks.measurement.machine import run_facts
+from benchmarks.measurement.plan import SERVERS, Plan
 from benchmarks.measurement.results import Results
 from benchmarks.measurement.runner import Runner
 from benchmarks.peers.in_process import OneAtATime, RequestBatches, Stages
 from benchmarks.peers.peer import Peer
-from benchmarks.random_sd15 import make
 from benchmarks.reports.report import report
 from ray_stages.settings import Settings
 
@@ -39,11 +39,11 @@ def parse() -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--rounds", type=int, default=PLAN.rounds, help=f"{PLAN.rounds}")
-    add("--seconds", type=float, default=PLAN.seconds, help=f"a Poisson load: {PLAN.seconds:g}")
+    add("--seconds", type=float, default=PLAN.seconds, help=f"of a Poisson load: {PLAN.seconds:g}")
     add("--steps", type=int, default=PLAN.steps, help=f"{PLAN.steps}")
-    add("--mix", type=int, nargs="+", default=PLAN.mix, help="steps of mixed loads: 25 50 75")
-    add("--name", default="gpu", help="of the result: gpu")
-    add("--without-gpu", action="store_true", help="to try out this program")
+    add("--mix", type=int, nargs="+", default=PLAN.mix, help="steps in mixed loads: 25 50 75")
+    add("--name", default="gpu", help="name of the result: gpu")
+    add("--without-gpu", action="store_true", help="run without a GPU, to try out this program")
     return parser.parse_args()
 
 
@@ -55,7 +55,7 @@ def main() -> None:
     if not os.environ.get("MODEL"):
         folder = Path(settings.cache_dir) / "random-sd15"
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        settings = replace(settings, model=str(make(folder, device)))
+        settings = replace(settings, model=str(make_checkpoint(folder, device)))
     plan = replace(
         PLAN,
         rounds=arguments.rounds,
@@ -64,7 +64,7 @@ def main() -> None:
         mix=tuple(arguments.mix),
     )
     console = Console(highlight=False)
-    results = Results.begin(arguments.name, facts(plan, settings, PEERS))
+    results = Results.begin(arguments.name, run_facts(plan, settings, PEERS))
     asyncio.run(Runner(plan, PEERS, settings, results, console).run())
     results.finish()
     report(results, console, section="gpu")

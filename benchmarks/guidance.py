@@ -1,9 +1,9 @@
-"""What each adjustment of guidance does to the miniature's pictures, for docs/guidance.md.
+"""Measures what each adjustment of guidance does to the miniature's pictures.
 
     python -m ray_stages exec -- python -m benchmarks.guidance
 
-Draws unseen prompts through the running stack with each adjustment, lets the judge of `training/`
-look at the pictures, and writes the table and a picture of both kinds side by side.
+It draws unseen prompts through the running stack with each adjustment, lets the judge of
+`training/` look at the pictures, and writes the table and the picture of docs/guidance.md.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any
 from PIL import Image
 from tqdm import tqdm
 
-from benchmarks.png import from_png
-from benchmarks.reports.report import write_between
+from benchmarks.common.png import from_png
+from benchmarks.reports.report import replace_section
 from ray_stages.stages.contact_sheet import contact_sheet
 from relay_client import Client
 from training.evaluate import sample_prompts
@@ -27,8 +27,8 @@ DOCUMENT = Path("docs/guidance.md")
 PICTURE = Path("docs/guidance.png")
 MARKER = "adjustments"
 BATCH = 16
-KEYS = ("background", "colour", "shape", "place")
-SHOWN = (
+JUDGED = ("background", "colour", "shape", "place")
+SHOWN_PROMPTS = (
     "a large yellow star on a black background",
     "a red circle above a blue square on a white background",
     "a small green heart on a pink background",
@@ -37,14 +37,16 @@ SHOWN = (
 
 
 @dataclass(frozen=True)
-class Variant:
+class Adjustment:
+    """Options of a request that differ from the default, and their name in the table."""
+
     label: str
     options: dict[str, Any] = field(default_factory=dict)
 
 
-def variants(usual: float, high: float) -> list[Variant]:
-    """Each adjustment at the usual guidance and at one that is too high."""
-    adjusted = [
+def adjustments(usual: float, high: float) -> list[Adjustment]:
+    """Returns each adjustment at the usual guidance scale, and at one that is too high."""
+    changes = [
         ("", {}),
         ("rescale 0.7", {"guidance_rescale": 0.7}),
         ("steps 0 to 60 %", {"guidance_start": 0.0, "guidance_end": 0.6}),
@@ -52,28 +54,31 @@ def variants(usual: float, high: float) -> list[Variant]:
         ("threshold 0.99", {"dynamic_threshold": 0.99}),
     ]
     return [
-        Variant(f"guidance {scale:g}{', ' if label else ''}{label}", {"guidance_scale": scale, **o})
+        Adjustment(
+            f"guidance {scale:g}{', ' if label else ''}{label}", {"guidance_scale": scale, **o}
+        )
         for scale in (usual, high)
-        for label, o in adjusted
+        for label, o in changes
     ]
 
 
-def draw(client: Client, prompts: list[str], variant: Variant) -> list[Image.Image]:
-    """One picture a prompt; the seed is the prompt's number."""
+def draw(client: Client, prompts: list[str], adjustment: Adjustment) -> list[Image.Image]:
+    """Draws one picture for each prompt. Its seed is the prompt's number."""
     images = []
     for start in range(0, len(prompts), BATCH):
         part = prompts[start : start + BATCH]
-        for picture in client.generate(part, seed=start, **variant.options):
+        for picture in client.generate(part, seed=start, **adjustment.options):
             images.append(from_png(picture.png))
     return images
 
 
-def row(client: Client, variant: Variant, count: int) -> str:
+def row(client: Client, adjustment: Adjustment, count: int) -> str:
+    """Returns the table row of one adjustment: the share of pictures that the judge finds right."""
     cases = sample_prompts(count)
-    images = draw(client, [text for _, text in cases], variant)
+    images = draw(client, [text for _, text in cases], adjustment)
     verdicts = [judge(scene, look(image)) for (scene, _), image in zip(cases, images, strict=True)]
-    shares = [sum(getattr(verdict, key) for verdict in verdicts) / count for key in KEYS]
-    return f"| {variant.label} | " + " | ".join(f"{share:.0%}" for share in shares) + " |"
+    shares = [sum(getattr(verdict, key) for verdict in verdicts) / count for key in JUDGED]
+    return f"| {adjustment.label} | " + " | ".join(f"{share:.0%}" for share in shares) + " |"
 
 
 def main() -> None:
@@ -82,13 +87,17 @@ def main() -> None:
     parser.add_argument("--usual", type=float, default=3.0)
     parser.add_argument("--high", type=float, default=9.0)
     args = parser.parse_args()
-    chosen = variants(args.usual, args.high)
+    chosen = adjustments(args.usual, args.high)
     with Client() as client:
-        lines = [row(client, variant, args.prompts) for variant in tqdm(chosen)]
-        strip = [image for variant in chosen for image in draw(client, list(SHOWN), variant)]
-    head = f"| {args.prompts} unseen prompts | {' | '.join(KEYS)} |\n|---|{'---|' * len(KEYS)}"
-    write_between(DOCUMENT, MARKER, "\n".join([head, *lines]))
-    contact_sheet(strip, len(SHOWN)).save(PICTURE, optimize=True)
+        lines = [row(client, adjustment, args.prompts) for adjustment in tqdm(chosen)]
+        strip = [
+            image
+            for adjustment in chosen
+            for image in draw(client, list(SHOWN_PROMPTS), adjustment)
+        ]
+    head = f"| {args.prompts} unseen prompts | {' | '.join(JUDGED)} |\n|---|{'---|' * len(JUDGED)}"
+    replace_section(DOCUMENT, MARKER, "\n".join([head, *lines]))
+    contact_sheet(strip, len(SHOWN_PROMPTS)).save(PICTURE, optimize=True)
 
 
 if __name__ == "__main__":

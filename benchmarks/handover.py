@@ -1,9 +1,10 @@
-"""What it takes to hand latents from one stage to the next, by value and by reference.
+"""Measures how long it takes to hand latents from one stage to the next.
 
-Between two bare Ray actors and between two Serve deployments, in three ways: by value (the caller
-gets the latents and sends them on, as Triton's ensemble does), by reference (the caller passes on
-the answer without waiting for it, and never holds it) and by `ray.put` (the first stage puts the
-latents into the object store and answers with the reference).
+The stages are two Ray actors, or two Serve deployments. There are three methods:
+by value, where the caller gets the latents and sends them on, as Triton's ensemble does;
+by reference, where the caller passes on the answer without waiting for it, and never holds it;
+by `ray.put`, where the first stage puts the latents into the object store and answers with the
+reference.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-# Read when Ray is imported: no statistics, and it keeps to 127.0.0.1 (on Linux too).
+# Ray reads these on import: no usage statistics, and all ports on 127.0.0.1 (on Linux too).
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 
@@ -24,32 +25,32 @@ import numpy as np
 import ray
 from ray import serve
 
-from benchmarks.loads.samples import percentile
+from benchmarks.load.samples import percentile
 from benchmarks.reports.report import publish
-from benchmarks.reports.tables import table
+from benchmarks.reports.tables import markdown_table
 
-# Latents of SD 1.5 at 512²: of 1, 16 and 256 pictures.
+# Latents of SD 1.5 at 512², for 1, 16 and 256 pictures.
 SIZES = {"64 KB": (1, 4, 64, 64), "1 MB": (16, 4, 64, 64), "16 MB": (256, 4, 64, 64)}
-WAYS = ("by value", "by reference", "by ray.put")
+METHODS = ("by value", "by reference", "by ray.put")
 WARM_UP = 5
 
 Shape = tuple[int, ...]
-HandOver = Callable[[Shape], Awaitable[float]]
+Handover = Callable[[Shape], Awaitable[float]]
 
 
-class First:
+class FirstStage:
     """Makes latents."""
 
     def make(self, shape: Shape) -> Any:
         return np.ones(shape, np.float32)
 
     def put(self, shape: Shape) -> list[Any]:
-        """The reference in a list, or Ray would fetch what it refers to for the next stage."""
+        """Returns the reference in a list; Ray would replace a bare one by what it refers to."""
         return [ray.put(self.make(shape))]
 
 
-class Second:
-    """Looks at latents."""
+class SecondStage:
+    """Reads one value of the latents."""
 
     def take(self, latents: Any) -> float:
         return float(latents[-1, -1, -1, -1])
@@ -58,8 +59,8 @@ class Second:
         return self.take(await references[0])
 
 
-def ways(first: Any, second: Any) -> dict[str, HandOver]:
-    """`first` and `second` are two actors or the handles of two deployments."""
+def methods(first: Any, second: Any) -> dict[str, Handover]:
+    """Returns the three methods by name. first, second: actors, or handles of deployments."""
 
     async def by_value(shape: Shape) -> float:
         latents = await first.make.remote(shape)
@@ -71,24 +72,24 @@ def ways(first: Any, second: Any) -> dict[str, HandOver]:
     async def by_put(shape: Shape) -> float:
         return float(await second.fetch.remote(await first.put.remote(shape)))
 
-    return dict(zip(WAYS, (by_value, by_reference, by_put), strict=True))
+    return dict(zip(METHODS, (by_value, by_reference, by_put), strict=True))
 
 
 async def measure(repeats: int) -> dict[str, list[float]]:
-    """Milliseconds of each hand-over, the ways taking turns, by `kind, way, size`."""
-    actors = [ray.remote(part).remote() for part in (First, Second)]
-    deployments: list[Any] = [serve.deployment(part) for part in (First, Second)]
+    """Returns milliseconds by `kind, method, size`. All methods take turns in each round."""
+    actors = [ray.remote(part).remote() for part in (FirstStage, SecondStage)]
+    deployments: list[Any] = [serve.deployment(part) for part in (FirstStage, SecondStage)]
     handles = [serve.run(part.bind(), name=part.name, route_prefix=None) for part in deployments]
-    kinds = {"actors": ways(*actors), "Serve": ways(*handles)}
-    cells = [
-        (f"{kind}, {way}, {size}", hand_over, shape)
+    kinds = {"actors": methods(*actors), "Serve": methods(*handles)}
+    cases = [
+        (f"{kind}, {method}, {size}", hand_over, shape)
         for size, shape in SIZES.items()
         for kind, found in kinds.items()
-        for way, hand_over in found.items()
+        for method, hand_over in found.items()
     ]
-    times: dict[str, list[float]] = {name: [] for name, _, _ in cells}
+    times: dict[str, list[float]] = {name: [] for name, _, _ in cases}
     for turn in range(WARM_UP + repeats):
-        for name, hand_over, shape in cells:
+        for name, hand_over, shape in cases:
             begin = time.perf_counter()
             assert await hand_over(shape) == 1.0
             if turn >= WARM_UP:
@@ -98,16 +99,17 @@ async def measure(repeats: int) -> dict[str, list[float]]:
 
 def markdown(times: dict[str, list[float]], repeats: int) -> str:
     rows = [
-        (size, *(_cell(times[f"{kind}, {way}, {size}"]) for kind, way in columns()))
+        (size, *(_cell(times[f"{kind}, {method}, {size}"]) for kind, method in columns()))
         for size in SIZES
     ]
-    head = ("latents", *(f"{kind}, {way}" for kind, way in columns()))
+    head = ("latents", *(f"{kind}, {method}" for kind, method in columns()))
     what = "Milliseconds from asking the first stage to the answer of the second"
-    return f"{what}: median (p95) of {repeats}.\n\n{table(head, rows)}"
+    return f"{what}: median (p95) of {repeats}.\n\n{markdown_table(head, rows)}"
 
 
 def columns() -> list[tuple[str, str]]:
-    return [(kind, way) for kind in ("actors", "Serve") for way in WAYS]
+    """Returns kind and method of each column."""
+    return [(kind, method) for kind in ("actors", "Serve") for method in METHODS]
 
 
 def _cell(times: list[float]) -> str:

@@ -1,4 +1,4 @@
-"""Draws the pictures of the documents anew.
+"""Draws the pictures of the documents again, through the running stack.
 
 python -m ray_stages exec -- python -m benchmarks.pictures
 """
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.png import from_png
+from benchmarks.common.png import from_png
 from ray_stages.serving import latents_dump
 from ray_stages.stages.contact_sheet import contact_sheet
 from relay_client import Client
@@ -29,25 +29,27 @@ PROMPTS = (
     "a white ring to the right of a pink cross on a purple background",
 )
 STEPS = 12
-SHOWN = (1, 2, 4, 6, 8, 10, 12)
+SHOWN_STEPS = (1, 2, 4, 6, 8, 10, 12)
 
 
 def channels(latents: NDArray[np.float32], size: tuple[int, int]) -> list[Image.Image]:
-    """latents: [channels, h, w]."""
+    """Returns a grey picture of each channel. latents: [channels, height, width]."""
     grey = [latents_dump.latents_image(channel[None, None]) for channel in latents]
     return [one.convert("RGB").resize(size, Image.Resampling.NEAREST) for one in grey]
 
 
 def latents_sheet(client: Client) -> Image.Image:
-    """A column for each step shown: the estimate of the picture, then the latents' channels."""
+    """Returns a sheet with a column for each step: the preview, and the latents' channels."""
     previews = {p.step: p for p in client.stream(PROMPTS[0], seed=SEED, steps=STEPS)}
     (picture,) = client.generate(PROMPTS[0], seed=SEED, steps=STEPS, dump_latents_every=1)
     assert picture.latents is not None
     columns = []
-    for step in SHOWN:
+    for step in SHOWN_STEPS:
         estimate = from_png(previews[step].pictures[0].png)
         columns.append([estimate, *channels(picture.latents[step - 1], estimate.size)])
-    return contact_sheet([one for row in zip(*columns, strict=True) for one in row], len(SHOWN))
+    return contact_sheet(
+        [one for row in zip(*columns, strict=True) for one in row], len(SHOWN_STEPS)
+    )
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""What one scheduler `step` a picture costs, as a share of the UNet's step for all of them.
+"""Measures a scheduler's `step` for each picture, as a share of the UNet's call for all of them.
 
 The model and its device come from the environment, as for `make serve`.
 """
@@ -13,10 +13,10 @@ from typing import Any
 
 import torch
 
-from benchmarks.loads.samples import percentile
+from benchmarks.load.samples import percentile
 from benchmarks.measurement.machine import model_facts
 from benchmarks.reports.report import publish
-from benchmarks.reports.tables import table
+from benchmarks.reports.tables import markdown_table
 from ray_stages.denoising.denoiser import Denoiser
 from ray_stages.families.checkpoint import Checkpoint
 from ray_stages.requests import schedulers
@@ -24,13 +24,13 @@ from ray_stages.settings import Settings
 
 SCHEDULERS = ("ddim", "euler", "euler_ancestral", "dpmpp_2m", "pndm", "lcm")
 ROWS = (2, 8, 32)
-ROWS_OF_A_PICTURE = 2
+ROWS_PER_PICTURE = 2
 STEPS = 20
 WARM_UP = 2
 
 
 def unet_ms(checkpoint: Checkpoint, repeats: int) -> dict[int, float]:
-    """Milliseconds of one call, by rows."""
+    """Returns the median milliseconds of one call, by number of rows."""
     denoiser, card = Denoiser(checkpoint), checkpoint.card
     medians = {}
     for rows in ROWS:
@@ -41,7 +41,7 @@ def unet_ms(checkpoint: Checkpoint, repeats: int) -> dict[int, float]:
 
 
 def step_ms(checkpoint: Checkpoint, name: str, repeats: int) -> float:
-    """Milliseconds of one step of one picture, the median over all steps of `repeats` pictures."""
+    """Returns the milliseconds of one step, the median over all steps of `repeats` pictures."""
     card = checkpoint.card
     sides = (card.height // card.vae_scale_factor, card.width // card.vae_scale_factor)
     shape = (1, card.latent_channels, *sides)
@@ -76,12 +76,12 @@ def markdown(unet: dict[int, float], steps: dict[str, float]) -> str:
     ]
     unet_row = ("UNet, ms", "", *(f"{unet[n]:.1f}" for n in ROWS))
     head = ("scheduler", "one step, ms", *(f"{n} rows" for n in ROWS))
-    return table(head, [unet_row, *rows])
+    return markdown_table(head, [unet_row, *rows])
 
 
 def share(step: float, unet: float, rows: int) -> float:
-    """What the steps of all pictures in a batch take of the UNet call before them."""
-    return rows / ROWS_OF_A_PICTURE * step / unet
+    """Returns the time of the steps of all pictures in a batch, as a share of the UNet's call."""
+    return rows / ROWS_PER_PICTURE * step / unet
 
 
 def main() -> None:

@@ -61,13 +61,13 @@ def write_card(enhancer: PromptEnhancer, figures: Figures, count: int, minutes: 
         f"- {short}{f' ({system})' if system else ''} → {text}"
         for system, short, text in zip(systems, shorts, texts, strict=True)
     ]
-    folder = Path(enhancer.enhance.model)
+    folder = Path(enhancer.options.model)
     card = CARD_TEMPLATE.read_text().format(
         parameters=f"{enhancer.model.num_parameters() / 1e6:.1f}",
         vocabulary=len(enhancer.tokenizer),
         megabytes=f"{sum(file.stat().st_size for file in folder.iterdir()) / 1e6:.1f}",
         count=f"{count:,}",
-        temperature=enhancer.enhance.temperature,
+        temperature=enhancer.options.temperature,
         minutes=f"{minutes:g}",
         examples="\n".join(lines),
         **{name: f"{value:.1%}" for name, value in vars(figures).items()},

@@ -1,17 +1,17 @@
-"""What a run must show. A goal is told, with its figure, met or not; nothing is asserted."""
+"""The goals of a run. A report tells whether each is met; a goal that is not met fails nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from benchmarks.loads.samples import Cell, Summary
+from benchmarks.load.samples import Measurement, Summary
 from benchmarks.measurement.results import Groups, Labels
 
 
 @dataclass(frozen=True)
 class Goal:
-    """Ours over theirs, of one figure under one load."""
+    """A limit for the ratio of our figure to a peer's, under one load."""
 
     name: str
     load: str
@@ -33,7 +33,7 @@ class Goal:
 
 @dataclass(frozen=True)
 class Verdict:
-    """ratio: over all rounds; spread: the lowest and the highest of a single round."""
+    """A goal with its figures. ratio: over all rounds; spread: the lowest and highest round."""
 
     goal: Goal
     ratio: float
@@ -87,8 +87,8 @@ GOALS = (
 )
 
 
-def verdicts(groups: Groups) -> list[Verdict]:
-    """Those for which both sides have been measured."""
+def check_goals(groups: Groups) -> list[Verdict]:
+    """Returns a verdict for each goal for which both sides were measured."""
     return [
         Verdict(goal, _ratio(goal, ours, theirs), _spread(goal, ours, theirs))
         for goal in GOALS
@@ -97,11 +97,17 @@ def verdicts(groups: Groups) -> list[Verdict]:
     ]
 
 
-def _ratio(goal: Goal, ours: Sequence[Cell], theirs: Sequence[Cell]) -> float:
+def _ratio(goal: Goal, ours: Sequence[Measurement], theirs: Sequence[Measurement]) -> float:
     return goal.figure(Summary.of(ours)) / (goal.figure(Summary.of(theirs)) or float("nan"))
 
 
-def _spread(goal: Goal, ours: Sequence[Cell], theirs: Sequence[Cell]) -> tuple[float, float]:
-    rounds = {cell.round: cell for cell in theirs}
-    ratios = [_ratio(goal, [cell], [rounds[cell.round]]) for cell in ours if cell.round in rounds]
+def _spread(
+    goal: Goal, ours: Sequence[Measurement], theirs: Sequence[Measurement]
+) -> tuple[float, float]:
+    rounds = {measurement.round: measurement for measurement in theirs}
+    ratios = [
+        _ratio(goal, [measurement], [rounds[measurement.round]])
+        for measurement in ours
+        if measurement.round in rounds
+    ]
     return (min(ratios), max(ratios)) if ratios else (float("nan"), float("nan"))

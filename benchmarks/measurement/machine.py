@@ -1,4 +1,4 @@
-"""Where and with what a result was measured."""
+"""What a result was measured with: machine, model, commit and versions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import torch
 
-from benchmarks.loads.plan import Plan
+from benchmarks.measurement.plan import Plan
 from benchmarks.peers.peer import Peer
 from ray_stages.families.checkpoint import Checkpoint
 from ray_stages.settings import ROOT, Settings
@@ -27,16 +27,18 @@ PACKAGES = (
 )
 
 
-def facts(plan: Plan, settings: Settings, peers: Mapping[str, type[Peer]]) -> dict[str, Any]:
+def run_facts(plan: Plan, settings: Settings, peers: Mapping[str, type[Peer]]) -> dict[str, Any]:
+    """Returns all facts of a run, as its result file keeps them."""
     return {
         "plan": asdict(plan),
         "model": model_facts(settings),
         "peers": {key: peer.label for key, peer in peers.items()},
-        **surroundings(),
+        **environment_facts(),
     }
 
 
-def surroundings() -> dict[str, Any]:
+def environment_facts() -> dict[str, Any]:
+    """Returns date, commit, machine and versions."""
     return {
         "measured": f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC",
         "commit": commit(),
@@ -78,7 +80,7 @@ def model_facts(settings: Settings) -> dict[str, object]:
 
 
 def commit() -> str:
-    """With a plus where tracked files are not as committed."""
+    """Returns the short commit id, with a plus where tracked files have changes."""
     sha = _git("rev-parse", "--short", "HEAD")
     return f"{sha}+" if sha and _git("status", "--porcelain", "--untracked-files=no") else sha
 

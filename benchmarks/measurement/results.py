@@ -1,4 +1,4 @@
-"""What has been measured so far: a file that grows cell by cell, so that a killed run goes on."""
+"""The result file, which grows with each measurement, so that a killed run can be continued."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.loads.samples import Cell, Summary
+from benchmarks.load.samples import Measurement, Summary
+from ray_stages.settings import ROOT
 
-FOLDER = Path(__file__).parent / "results"
+RESULTS_FOLDER = ROOT / "benchmarks" / "results"
 
-Groups = Mapping[tuple[str, str], Sequence[Cell]]
+Groups = Mapping[tuple[str, str], Sequence[Measurement]]
 Labels = Mapping[str, str]
 
 
 @dataclass
 class Results:
-    """facts: of plan, model, peers, machine, versions and commit."""
+    """All measurements of a run. facts: its plan, model, peers, machine, versions and commit."""
 
     name: str
     facts: dict[str, Any]
-    cells: list[Cell] = field(default_factory=list)
+    measurements: list[Measurement] = field(default_factory=list)
 
     @classmethod
     def begin(cls, name: str, facts: Mapping[str, Any]) -> Results:
-        """Goes on with what a killed run left, if that was measured in the same way."""
+        """Continues what a killed run left, where plan, model and commit are the same."""
         fresh = cls(name, json.loads(json.dumps(facts)))
         if not fresh.partial.exists():
             return fresh
@@ -38,53 +39,60 @@ class Results:
     @classmethod
     def load(cls, path: Path) -> Results:
         data = json.loads(path.read_text())
-        cells = [Cell.from_json(cell) for cell in data["cells"]]
-        return cls(data["name"], data["facts"], cells)
+        measurements = [Measurement.from_json(measurement) for measurement in data["cells"]]
+        return cls(data["name"], data["facts"], measurements)
 
     @property
     def path(self) -> Path:
-        return FOLDER / f"{self.name}.json"
+        return RESULTS_FOLDER / f"{self.name}.json"
 
     @property
     def partial(self) -> Path:
-        return FOLDER / f"{self.name}.partial.json"
+        return RESULTS_FOLDER / f"{self.name}.partial.json"
 
     def has(self, peer: str, load: str, number: int) -> bool:
-        return any((c.peer, c.load, c.round) == (peer, load, number) for c in self.cells)
+        return any(
+            (one.peer, one.load, one.round) == (peer, load, number) for one in self.measurements
+        )
 
-    def add(self, cell: Cell) -> None:
-        self.cells.append(cell)
+    def add(self, measurement: Measurement) -> None:
+        self.measurements.append(measurement)
         self._write()
 
     def finish(self) -> None:
-        """Only a whole run takes the place of the one before."""
+        """Replaces the previous result, which only a complete run may do."""
         self._write()
         self.partial.replace(self.path)
 
     @property
     def labels(self) -> Labels:
-        """What the peers are called."""
+        """The peers' display names, by key."""
         return dict(self.facts["peers"])
 
     def by_load(self) -> Groups:
-        """The cells of all rounds, by peer and load."""
-        groups: dict[tuple[str, str], list[Cell]] = defaultdict(list)
-        for cell in self.cells:
-            groups[cell.peer, cell.load].append(cell)
+        """Returns the measurements of all rounds, by peer and load."""
+        groups: dict[tuple[str, str], list[Measurement]] = defaultdict(list)
+        for measurement in self.measurements:
+            groups[measurement.peer, measurement.load].append(measurement)
         return dict(groups)
 
     def capacity(self) -> float:
-        """Pictures a second."""
-        return Summary.of([cell for cell in self.cells if cell.load == "capacity"]).per_second
+        """Returns the pictures a second of the capacity load."""
+        return Summary.of(
+            [measurement for measurement in self.measurements if measurement.load == "capacity"]
+        ).per_second
 
     def _write(self) -> None:
-        FOLDER.mkdir(exist_ok=True)
+        RESULTS_FOLDER.mkdir(exist_ok=True)
         temporary = self.partial.with_suffix(".tmp")
         temporary.write_text(self._json())
         temporary.replace(self.partial)
 
     def _json(self) -> str:
-        """One line a cell: small enough to keep, and a diff that can be read."""
+        """Writes each measurement on one line: the file stays small, and its diff readable."""
         head = {"name": self.name, "facts": self.facts}
-        lines = [json.dumps(cell.to_json(), separators=(",", ":")) for cell in self.cells]
+        lines = [
+            json.dumps(measurement.to_json(), separators=(",", ":"))
+            for measurement in self.measurements
+        ]
         return json.dumps(head, indent=1)[:-2] + ',\n "cells": [\n' + ",\n".join(lines) + "\n]}\n"

@@ -1,4 +1,4 @@
-"""Visits the peers, one at a time, and measures what the plan says."""
+"""The runner: it starts one peer after the other, and measures the loads of the plan."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from benchmarks.loads.clients import Draw, closed_loop, open_loop
-from benchmarks.loads.plan import Load, Plan, Visit
-from benchmarks.loads.samples import Cell, Sample
-from benchmarks.loads.workload import Wish, poisson, wishes
-from benchmarks.measurement.clock import Clock
+from benchmarks.common.png import from_png
+from benchmarks.load.loops import DrawFunction, closed_loop, open_loop
+from benchmarks.load.requests import GenerationRequest, poisson_requests, random_requests
+from benchmarks.load.samples import Measurement, Sample
+from benchmarks.measurement.cpu_usage import CpuUsage
+from benchmarks.measurement.plan import Load, PeerSession, Plan
 from benchmarks.measurement.results import Results
 from benchmarks.peers.peer import Peer
-from benchmarks.png import from_png
 from ray_stages.settings import Settings
 
-# Kernels pick their ways for each batch size when they first see it.
+# A kernel chooses its implementation when it first sees a batch size.
 WARM_UP_CLIENTS = (1, 2, 4, 8, 16)
 WARM_UP_STEPS = 3
 
 
 class Runner:
-    """peers: by the keys that the plan has for them."""
+    """Runs what is missing in `results`. peers: by the keys that the plan uses."""
 
     def __init__(
         self,
@@ -47,76 +47,91 @@ class Runner:
         )
 
     async def run(self) -> None:
-        visits = [visit for visit in map(self._missing, self.plan.visits()) if visit.loads]
+        sessions = [
+            session for session in map(self._missing, self.plan.sessions()) if session.loads
+        ]
         with self.progress:
-            total = sum(len(visit.loads) for visit in visits)
+            total = sum(len(session.loads) for session in sessions)
             self.task = self.progress.add_task("", total=total)
-            for visit in visits:
-                await self._visit(visit)
+            for session in sessions:
+                await self._run_session(session)
         if len(self.pictures) > 1:
             self.results.facts["difference"] = difference(list(self.pictures.values()))
 
-    def _missing(self, visit: Visit) -> Visit:
+    def _missing(self, session: PeerSession) -> PeerSession:
         missing = [
-            load for load in visit.loads if not self.results.has(visit.peer, load.name, visit.round)
+            load
+            for load in session.loads
+            if not self.results.has(session.peer, load.name, session.round)
         ]
-        return Visit(visit.round, visit.peer, tuple(missing))
+        return PeerSession(session.round, session.peer, tuple(missing))
 
-    async def _visit(self, visit: Visit) -> None:
-        self._say(visit, "starting")
-        async with self.peers[visit.peer](self.settings) as peer:
-            self._say(visit, "warming up")
+    async def _run_session(self, session: PeerSession) -> None:
+        self._show_progress(session, "starting")
+        async with self.peers[session.peer](self.settings) as peer:
+            self._show_progress(session, "warming up")
             for clients in WARM_UP_CLIENTS:
-                await closed_loop(peer.draw, wishes([clients], [WARM_UP_STEPS]), clients, seconds=0)
-            self.pictures[visit.peer] = (await peer.draw(self._same())).png
-            for load in visit.loads:
-                self._say(visit, load.name)
+                await closed_loop(
+                    peer.draw, random_requests([clients], [WARM_UP_STEPS]), clients, seconds=0
+                )
+            self.pictures[session.peer] = (await peer.draw(self._reference_request())).png
+            for load in session.loads:
+                self._show_progress(session, load.name)
                 draw = await peer.stream() if load.streamed else peer.draw
                 if draw is None:
                     self.console.print(f"{peer.label} has no stream: no {load.name}")
                 else:
-                    self.results.add(await self._measure(peer, draw, load, visit.round))
+                    self.results.add(await self._measure(peer, draw, load, session.round))
                 self.progress.advance(self.task)
 
-    async def _measure(self, peer: Peer, draw: Draw, load: Load, number: int) -> Cell:
-        counters, before = await peer.counters(), Clock.read(peer)
+    async def _measure(
+        self, peer: Peer, draw: DrawFunction, load: Load, number: int
+    ) -> Measurement:
+        counters, before = await peer.counters(), CpuUsage.read(peer)
         samples = await self._apply(draw, load, number)
-        spent = Clock.read(peer) - before
-        cell = Cell(
+        spent = CpuUsage.read(peer) - before
+        measurement = Measurement(
             peer=peer.key,
             load=load.name,
             round=number,
             seconds=spent.wall,
             cpu_seconds=spent.peer,
-            others=max(0.0, spent.machine - spent.peer - spent.us) / spent.wall,
+            others=max(0.0, spent.machine - spent.peer - spent.this_process) / spent.wall,
             samples=samples,
         )
-        if not counters or load.streamed or not cell.drawn:
-            return cell
-        grown = await peer.counters()
-        means = {name: (grown[name] - counters[name]) / len(cell.drawn) for name in counters}
-        return replace(cell, hops=peer.hops(means, cell))
+        if not counters or load.streamed or not measurement.drawn:
+            return measurement
+        counters_after = await peer.counters()
+        means = {
+            name: (counters_after[name] - counters[name]) / len(measurement.drawn)
+            for name in counters
+        }
+        return replace(measurement, hops=peer.hops(means, measurement))
 
-    async def _apply(self, draw: Draw, load: Load, number: int) -> Sequence[Sample]:
-        """The same wishes for every peer in a round, others in the next."""
+    async def _apply(self, draw: DrawFunction, load: Load, number: int) -> Sequence[Sample]:
+        """Sends the same requests to every peer in a round, and others in the next round."""
         steps = self.plan.mix if load.mixed else (self.plan.steps,)
         if load.clients:
-            asked = wishes([number, load.clients, load.streamed], steps)
-            return await closed_loop(draw, asked, load.clients, load.seconds)
+            requests = random_requests([number, load.clients, load.streamed], steps)
+            return await closed_loop(draw, requests, load.clients, load.seconds)
         rate = self.results.capacity() * load.percent / 100
-        return await open_loop(draw, poisson([number, load.percent], steps, rate, load.seconds))
+        return await open_loop(
+            draw, poisson_requests([number, load.percent], steps, rate, load.seconds)
+        )
 
-    def _same(self) -> Wish:
-        return Wish("a large yellow star on a black background", seed=7, steps=self.plan.steps)
+    def _reference_request(self) -> GenerationRequest:
+        return GenerationRequest(
+            "a large yellow star on a black background", seed=7, steps=self.plan.steps
+        )
 
-    def _say(self, visit: Visit, what: str) -> None:
-        round_of = f"round {visit.round + 1}/{self.plan.rounds}"
+    def _show_progress(self, session: PeerSession, activity: str) -> None:
+        round_of = f"round {session.round + 1}/{self.plan.rounds}"
         self.progress.update(
-            self.task, description=f"{round_of}  {self.peers[visit.peer].label}  {what}"
+            self.task, description=f"{round_of}  {self.peers[session.peer].label}  {activity}"
         )
 
 
 def difference(pngs: Sequence[bytes]) -> int:
-    """The largest between any pixel of two pictures, of 255."""
+    """Returns the largest difference (0 to 255) between the first picture and any other."""
     pictures = [np.asarray(from_png(png)).astype(int) for png in pngs]
     return max(int(np.abs(pictures[0] - other).max()) for other in pictures[1:])

@@ -1,7 +1,7 @@
-"""Peers in this process, to compare ways of batching on one device with nothing around them.
+"""Peers in this process: they compare ways of batching on one device, without any server.
 
-One picture at a time and batches of requests with diffusers' pipeline, as Ray Serve would have
-them; and our three stages, as their deployments call them.
+Two run diffusers' pipeline, one request at a time or a batch of requests, as Ray Serve would. The
+third runs our three stages, as their deployments do.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Any, Generic, TypeVar
 
 import torch
 
-from benchmarks.loads.clients import Answer, DrawFailed
-from benchmarks.loads.workload import Wish
+from benchmarks.common.png import to_png
+from benchmarks.load.loops import GenerationFailed, GenerationResult
+from benchmarks.load.requests import GenerationRequest
+from benchmarks.peers.diffusers_pipeline import MAX_BATCH, DiffusersPipeline
 from benchmarks.peers.peer import Peer
-from benchmarks.peers.pipeline import MAX_BATCH, Pipeline
-from benchmarks.png import to_png
 from ray_stages.denoising import row_limit
 from ray_stages.denoising.denoiser import Denoiser
 from ray_stages.denoising.engine import Engine
@@ -28,20 +28,20 @@ from ray_stages.requests.stage_requests import DecodeRequest, DenoiseRequest, Gu
 from ray_stages.stages.image_decoder import ImageDecoder
 from ray_stages.stages.text_encoder import TextEncoder
 
-A = TypeVar("A")
-B = TypeVar("B")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
-class Batcher(Generic[A, B]):
-    """Calls `function`, in a thread, with all that came while it was busy."""
+class Batcher(Generic[Item, Result]):
+    """Calls `function` in a thread with all items that came while it was busy."""
 
-    def __init__(self, function: Callable[[list[A]], list[B]], max_batch: int) -> None:
+    def __init__(self, function: Callable[[list[Item]], list[Result]], max_batch: int) -> None:
         self.function, self.max_batch = function, max_batch
-        self.waiting: asyncio.Queue[tuple[A, asyncio.Future[B]]] = asyncio.Queue()
+        self.waiting: asyncio.Queue[tuple[Item, asyncio.Future[Result]]] = asyncio.Queue()
         self.task = asyncio.create_task(self._run())
 
-    async def __call__(self, item: A) -> B:
-        answer: asyncio.Future[B] = asyncio.get_running_loop().create_future()
+    async def __call__(self, item: Item) -> Result:
+        answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self.waiting.put_nowait((item, answer))
         return await answer
 
@@ -54,34 +54,39 @@ class Batcher(Generic[A, B]):
                 answers = await asyncio.to_thread(self.function, [item for item, _ in batch])
             except Exception as error:
                 for _, future in batch:
-                    future.set_exception(DrawFailed(repr(error)))
+                    future.set_exception(GenerationFailed(repr(error)))
                 continue
             for (_, future), answer in zip(batch, answers, strict=True):
                 future.set_result(answer)
 
 
 class InProcess(Peer):
+    """A peer that computes in this process."""
+
     in_our_process = True
 
     async def start(self) -> None:
-        gc.collect()  # hooks make circles, and the peer before lies on the device until then
+        gc.collect()  # the previous peer's hooks make cycles, which keep it in the device's memory
         torch.cuda.empty_cache()
         await asyncio.to_thread(self.load)
 
     @abstractmethod
-    def load(self) -> None: ...
+    def load(self) -> None:
+        """Loads the models. Runs in a thread."""
 
     def cpu_seconds(self) -> float:
         return time.process_time()
 
 
 class RequestBatches(InProcess):
+    """diffusers' pipeline with request-level batching."""
+
     key = "serve_batch"
     label = "diffusers, requests batched"
     max_batch = MAX_BATCH
 
     def load(self) -> None:
-        self.pipeline = Pipeline(self.settings)
+        self.pipeline = DiffusersPipeline(self.settings)
 
     async def start(self) -> None:
         await super().start()
@@ -90,20 +95,26 @@ class RequestBatches(InProcess):
     async def stop(self) -> None:
         self.batcher.task.cancel()
 
-    async def draw(self, wish: Wish) -> Answer:
+    async def draw(self, request: GenerationRequest) -> GenerationResult:
         arrived = time.monotonic()
-        image, times = await self.batcher(wish)
-        times = times.arriving(arrived)
-        return Answer(await asyncio.to_thread(to_png, image), times.first_step, times.spans)
+        image, times = await self.batcher(request)
+        times = times.with_arrival(arrived)
+        return GenerationResult(
+            await asyncio.to_thread(to_png, image), times.first_step, times.spans
+        )
 
 
 class OneAtATime(RequestBatches):
+    """diffusers' pipeline with one request at a time."""
+
     key = "serve"
     label = "diffusers, one at a time"
     max_batch = 1
 
 
 class Stages(InProcess):
+    """Our three stages with step-level batching."""
+
     key = "relay"
     label = "our stages"
 
@@ -128,11 +139,11 @@ class Stages(InProcess):
         self.decode.task.cancel()
         self.engine.close()
 
-    async def draw(self, wish: Wish) -> Answer:
+    async def draw(self, request: GenerationRequest) -> GenerationResult:
         arrived = time.monotonic()
-        embeds, encoding, encoded = await self.encode(TextRequest([wish.prompt], ""))
+        embeds, encoding, encoded = await self.encode(TextRequest([request.prompt], ""))
         asked = time.monotonic()
-        (job,) = self.engine.submit(self._request(wish, embeds))
+        (job,) = self.engine.submit(self._request(request, embeds))
         latents = await asyncio.wrap_future(job.latents)
         denoised = time.monotonic()
         (png,), decoding, decoded = await self.decode(DecodeRequest(latents[None], [{}]))
@@ -144,13 +155,13 @@ class Stages(InProcess):
             "vae_decoder_queue": decoding - denoised,
             "vae_decoder": decoded - decoding,
         }
-        return Answer(png, job.started, spans)
+        return GenerationResult(png, job.started, spans)
 
-    def _request(self, wish: Wish, embeds: dict[str, Any]) -> DenoiseRequest:
+    def _request(self, request: GenerationRequest, embeds: dict[str, Any]) -> DenoiseRequest:
         return DenoiseRequest(
             **embeds,
-            seeds=[wish.seed],
-            steps=wish.steps,
+            seeds=[request.seed],
+            steps=request.steps,
             guidance=Guidance(self.card.guidance_scale),
             height=self.card.height,
             width=self.card.width,
@@ -158,10 +169,10 @@ class Stages(InProcess):
         )
 
 
-def _timed(function: Callable[[list[A]], list[B]]) -> Callable[[list[A]], list[Any]]:
-    """Each answer with when its batch began and ended."""
+def _timed(function: Callable[[list[Item]], list[Result]]) -> Callable[[list[Item]], list[Any]]:
+    """Wraps `function`: each answer comes with the times at which its batch began and ended."""
 
-    def timed(items: list[A]) -> list[tuple[B, float, float]]:
+    def timed(items: list[Item]) -> list[tuple[Result, float, float]]:
         begin = time.monotonic()
         answers = function(items)
         end = time.monotonic()

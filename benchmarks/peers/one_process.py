@@ -1,33 +1,50 @@
-"""Peer 1, a child process: the pipeline alone. Wishes and pictures come and go through a pipe."""
+"""Peer 1: diffusers alone in one process, with our runtime or without."""
 
 from __future__ import annotations
 
-import argparse
+import asyncio
 import time
-from multiprocessing.connection import Connection
+from typing import ClassVar
 
-from benchmarks.peers.pipeline import Pipeline
-from benchmarks.png import to_png
-from ray_stages.settings import Settings
+from benchmarks.load.loops import GenerationFailed, GenerationResult
+from benchmarks.load.requests import GenerationRequest
+from benchmarks.peers.child_peer import ChildPeer
+from benchmarks.peers.diffusers_pipeline import Times
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("descriptor", type=int, help="of the pipe for wishes and pictures")
-    parser.add_argument("--fast", action="store_true")
-    arguments = parser.parse_args()
-    connection = Connection(arguments.descriptor)
-    pipeline = Pipeline(Settings.from_env(), fast=arguments.fast)
-    connection.send("ready")
-    while True:
-        try:
-            wish = connection.recv()
-        except EOFError:
-            return
+class OneProcess(ChildPeer):
+    """diffusers alone, which draws one request after the other."""
+
+    key = "one_process"
+    label = "diffusers, one process"
+    options: ClassVar[list[str]] = []
+
+    async def start(self) -> None:
+        self.lock = asyncio.Lock()
+        self.pipe = await self.spawn_with_pipe("benchmarks.peers.one_process_child", *self.options)
+
+    async def draw(self, request: GenerationRequest) -> GenerationResult:
         arrived = time.monotonic()
-        ((image, times),) = pipeline.draw([wish])
-        connection.send((to_png(image), times.arriving(arrived)))
+        async with self.lock:
+            png, times = await asyncio.to_thread(self._generate, request)
+        return GenerationResult(png, times.first_step, times.with_arrival(arrived).spans)
+
+    def _generate(self, request: GenerationRequest) -> tuple[bytes, Times]:
+        try:
+            self.pipe.send(request)
+            png, times = self.pipe.recv()
+        except (EOFError, OSError) as error:
+            raise GenerationFailed(f"the process has ended ({error})") from error
+        return png, times
+
+    async def close(self) -> None:
+        if hasattr(self, "pipe"):
+            self.pipe.close()
 
 
-if __name__ == "__main__":
-    main()
+class OneProcessFast(OneProcess):
+    """The same with our runtime."""
+
+    key = "one_process_fast"
+    label = "diffusers, one process, our runtime"
+    options: ClassVar[list[str]] = ["--fast"]

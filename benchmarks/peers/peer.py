@@ -1,4 +1,4 @@
-"""What every peer can be asked, wherever it runs."""
+"""The interface of every peer, in a process of its own or in this one."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar
 
-from benchmarks.loads.clients import Answer, Draw
-from benchmarks.loads.samples import Cell
-from benchmarks.loads.workload import Wish
+from benchmarks.load.loops import DrawFunction, GenerationResult
+from benchmarks.load.requests import GenerationRequest
+from benchmarks.load.samples import Measurement
 from ray_stages.settings import Settings
 
 
 class Peer(ABC):
-    """`async with` starts it and ends it."""
+    """A server that is measured. `async with` starts and stops it.
+
+    key: its name in results; label: its name in tables and plots.
+    """
 
     key: ClassVar[str]
     label: ClassVar[str]
@@ -36,20 +39,21 @@ class Peer(ABC):
     async def stop(self) -> None: ...
 
     @abstractmethod
-    async def draw(self, wish: Wish) -> Answer: ...
+    async def draw(self, request: GenerationRequest) -> GenerationResult:
+        """Draws one picture. Raises GenerationFailed."""
 
     @abstractmethod
     def cpu_seconds(self) -> float:
-        """Used so far."""
+        """Returns the CPU time used so far, in seconds."""
 
-    async def stream(self) -> Draw | None:
-        """How to draw with previews, where the peer can."""
+    async def stream(self) -> DrawFunction | None:
+        """Returns a function that draws with previews; None where the peer has none."""
         return None
 
     async def counters(self) -> dict[str, float]:
-        """Seconds that grow with every picture, where the peer can tell what its hops take."""
+        """Returns total seconds by part so far, for peers that measure their hops."""
         return {}
 
-    def hops(self, means: Mapping[str, float], cell: Cell) -> dict[str, float]:
-        """Seconds between the stages; means: what the counters grew by a picture."""
+    def hops(self, means: Mapping[str, float], measurement: Measurement) -> dict[str, float]:
+        """Returns seconds between the stages. means: growth of the counters for each picture."""
         return {}

@@ -1,4 +1,4 @@
-"""Peer 4: ours, through Triton over gRPC."""
+"""Peer 4: Latent Relay, through Triton over gRPC."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import tritonclient.grpc.aio as triton
 from prometheus_client.parser import text_string_to_metric_families
 from tritonclient.utils import InferenceServerException
 
-from benchmarks.loads.clients import Answer, Draw, DrawFailed
-from benchmarks.loads.samples import MODELS, Cell, mean_spans
-from benchmarks.loads.workload import Wish
-from benchmarks.peers.child_peers import ChildPeer
-from benchmarks.png import PNG
+from benchmarks.common.png import PNG
+from benchmarks.load.loops import DrawFunction, GenerationFailed, GenerationResult
+from benchmarks.load.requests import GenerationRequest
+from benchmarks.load.samples import MODELS, Measurement, mean_spans
+from benchmarks.peers.child_peer import ChildPeer
 
 ENSEMBLE = "stable_diffusion"
 STREAM = "stable_diffusion_stream"
@@ -29,7 +29,7 @@ FREE_PORTS = dict.fromkeys(("HTTP_PORT", "GRPC_PORT", "METRICS_PORT", "GATEWAY_P
 
 
 class Relay(ChildPeer):
-    """As `make serve` starts it, with the settings of the environment."""
+    """The stack as `make serve` starts it, with the settings of the environment."""
 
     key = "relay"
     label = "Latent Relay"
@@ -38,7 +38,7 @@ class Relay(ChildPeer):
         self.spawn(["ray_stages", "serve"], env=FREE_PORTS)
         assert self.child
         file = Path(self.settings.run_dir) / f"{self.child.pid}.json"
-        await self.until(file.exists)
+        await self.wait_until(file.exists)
         self.addresses: dict[str, str] = json.loads(file.read_text())
         self.client = triton.InferenceServerClient(self.addresses["grpc"])
 
@@ -46,25 +46,25 @@ class Relay(ChildPeer):
         if hasattr(self, "client"):
             await self.client.close()
 
-    async def stream(self) -> Draw | None:
+    async def stream(self) -> DrawFunction | None:
         return self.draw_streamed if await self.client.is_model_ready(STREAM) else None
 
-    async def draw(self, wish: Wish) -> Answer:
+    async def draw(self, request: GenerationRequest) -> GenerationResult:
         outputs = [triton.InferRequestedOutput(name) for name in ("image", *TIMES)]
         try:
-            result = await self.client.infer(ENSEMBLE, _inputs(wish), outputs=outputs)
+            result = await self.client.infer(ENSEMBLE, _inputs(request), outputs=outputs)
         except InferenceServerException as error:
-            raise DrawFailed(error.message()) from error
+            raise GenerationFailed(error.message()) from error
         png = result.as_numpy("image")[0]
         if not png.startswith(PNG):
-            raise DrawFailed(f"no PNG: {png[:20]!r}")
+            raise GenerationFailed(f"no PNG: {png[:20]!r}")
         times = {model: result.as_numpy(f"{model}_ms") / 1000 for model in MODELS}
-        return Answer(png, _first_step(times), _spans(times))
+        return GenerationResult(png, _first_step(times), _spans(times))
 
-    async def draw_streamed(self, wish: Wish) -> Answer:
-        """With a preview after each quarter of the steps."""
-        every = np.array([max(1, wish.steps // 4)], np.int32)
-        inputs = [*_inputs(wish), _tensor("preview_every", "INT32", every)]
+    async def draw_streamed(self, request: GenerationRequest) -> GenerationResult:
+        """Draws with a preview after each quarter of the steps."""
+        every = np.array([max(1, request.steps // 4)], np.int32)
+        inputs = [*_inputs(request), _tensor("preview_every", "INT32", every)]
 
         async def requests() -> AsyncIterator[dict[str, Any]]:
             yield {"model_name": STREAM, "inputs": inputs}
@@ -72,18 +72,18 @@ class Relay(ChildPeer):
         first_preview: float | None = None
         async for result, error in self.client.stream_infer(requests()):
             if error is not None:
-                raise DrawFailed(str(error))
+                raise GenerationFailed(str(error))
             first_preview = first_preview or time.monotonic()
             if result.as_numpy("is_final")[0]:
                 png = result.as_numpy("image")[0]
-                return Answer(png, first_step=first_preview, first_preview=first_preview)
-        raise DrawFailed("the stream ended before the last picture")
+                return GenerationResult(png, first_step=first_preview, first_preview=first_preview)
+        raise GenerationFailed("the stream ended before the last picture")
 
     async def counters(self) -> dict[str, float]:
-        """Seconds that all pictures so far have spent in Triton, and in the bridge of each stage.
+        """Returns the seconds that all pictures so far spent in Triton, and in each stage's bridge.
 
-        Triton counts neither the client's side nor the network; a bridge neither Triton's nor its
-        own process's share of passing tensors on.
+        Triton's counter leaves out the client and the network. A bridge's counter leaves out the
+        transfer of tensors between Triton and the bridge's process.
         """
         async with aiohttp.ClientSession() as session:
             url = f"http://{self.addresses['metrics']}/metrics"
@@ -99,8 +99,8 @@ class Relay(ChildPeer):
                     counters[sample.labels["stage"]] = sample.value
         return counters
 
-    def hops(self, means: Mapping[str, float], cell: Cell) -> dict[str, float]:
-        spans = mean_spans([cell])
+    def hops(self, means: Mapping[str, float], measurement: Measurement) -> dict[str, float]:
+        spans = mean_spans([measurement])
         latency = sum(spans.values())
         bridges = {
             f"bridge ↔ {model}": means[model] - spans[f"{model}_queue"] - spans[model]
@@ -110,11 +110,11 @@ class Relay(ChildPeer):
         return {"client ↔ Triton": latency - means["triton"], "inside Triton": inside, **bridges}
 
 
-def _inputs(wish: Wish) -> list[Any]:
+def _inputs(request: GenerationRequest) -> list[Any]:
     return [
-        _tensor("prompt", "BYTES", np.array([wish.prompt.encode()], np.object_)),
-        _tensor("seed", "INT64", np.array([wish.seed], np.int64)),
-        _tensor("steps", "INT32", np.array([wish.steps], np.int32)),
+        _tensor("prompt", "BYTES", np.array([request.prompt.encode()], np.object_)),
+        _tensor("seed", "INT64", np.array([request.seed], np.int64)),
+        _tensor("steps", "INT32", np.array([request.steps], np.int32)),
     ]
 
 
@@ -131,5 +131,8 @@ def _spans(times: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _first_step(times: Mapping[str, Any]) -> float:
-    """Counted back from now, with all hops as time before it: the wait is never too short."""
+    """Estimates when the first step began, by counting back from now.
+
+    All hops count as time before it, so the wait is never too short.
+    """
     return time.monotonic() - float(times["unet"][1] + times["vae_decoder"].sum())

@@ -1,4 +1,4 @@
-"""A result in pictures."""
+"""The plots of a result."""
 
 from __future__ import annotations
 
@@ -15,12 +15,20 @@ import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
 
-from benchmarks.loads.plan import FAST, PEERS, SERVERS, SHARES, SWEEP, of_clients, of_percent
-from benchmarks.loads.samples import MODELS, Summary, mean_spans
-from benchmarks.measurement.results import FOLDER, Groups, Labels, Results
-from benchmarks.reports.tables import SPANS
+from benchmarks.load.samples import MODELS, Summary, mean_spans
+from benchmarks.measurement.plan import (
+    CLIENT_COUNTS,
+    OUR_RUNTIME,
+    PEERS,
+    POISSON_PERCENTS,
+    SERVERS,
+    clients_label,
+    poisson_label,
+)
+from benchmarks.measurement.results import RESULTS_FOLDER, Groups, Labels, Results
+from benchmarks.reports.tables import SPAN_LABELS
 
-# Told apart by everybody (Okabe and Ito).
+# Colours that colour-blind readers can tell apart (Okabe and Ito).
 COLOURS = {
     "one_process": "#999999",
     "one_process_fast": "#666666",
@@ -50,27 +58,29 @@ STYLE: Any = {
 
 
 def draw_all(results: Results) -> list[Path]:
-    """Returns the files: latency, clients and time."""
+    """Writes the three plots. Returns their files: latency, clients and time."""
     groups, labels = results.by_load(), results.labels
     files = []
     with plt.rc_context(STYLE):
         for name, draw in (("latency", latency), ("clients", clients), ("time", time_spent)):
             figure = draw(groups, labels)
-            files.append(FOLDER / f"{results.name}-{name}.png")
+            files.append(RESULTS_FOLDER / f"{results.name}-{name}.png")
             figure.savefig(files[-1])
             plt.close(figure)
     return files
 
 
 def latency(groups: Groups, labels: Labels) -> Any:
-    """The share of pictures that came within so many seconds, a panel a Poisson load."""
+    """Plots the distribution of latencies, a panel for each Poisson load."""
     figure, axes = plt.subplots(
-        1, len(SHARES), figsize=(11, 3.8), sharex=True, sharey=True, layout="constrained"
+        1, len(POISSON_PERCENTS), figsize=(11, 3.8), sharex=True, sharey=True, layout="constrained"
     )
-    for axis, percent in zip(axes, SHARES, strict=True):
+    for axis, percent in zip(axes, POISSON_PERCENTS, strict=True):
         for peer in PEERS:
-            cells = groups.get((peer, of_percent(percent)), ())
-            if latencies := [sample.latency for cell in cells for sample in cell.drawn]:
+            measurements = groups.get((peer, poisson_label(percent)), ())
+            if latencies := [
+                sample.latency for measurement in measurements for sample in measurement.drawn
+            ]:
                 axis.ecdf(latencies, color=COLOURS[peer], lw=2)
         axis.axhline(0.95, color="#999999", lw=1, ls=":")
         axis.set(title=f"Poisson arrivals, {percent} %", xlabel="latency, seconds", xscale="log")
@@ -79,18 +89,18 @@ def latency(groups: Groups, labels: Labels) -> Any:
         axis.xaxis.set_major_formatter(PLAIN)
         axis.xaxis.set_minor_formatter(NullFormatter())
     axes[0].set(ylabel="pictures drawn by then", ylim=(0, 1.02))
-    _legend(figure, labels, (*SERVERS, FAST["serve_batch"]))
+    _legend(figure, labels, (*SERVERS, OUR_RUNTIME["serve_batch"]))
     return figure
 
 
 def clients(groups: Groups, labels: Labels) -> Any:
-    """Pictures a second and median latency, by the number of clients in a closed loop."""
+    """Plots pictures a second and median latency by the number of clients in a closed loop."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.8), layout="constrained")
     for peer in SERVERS:
         found = {
-            count: Summary.of(groups[peer, of_clients(count)])
-            for count in SWEEP
-            if (peer, of_clients(count)) in groups
+            count: Summary.of(groups[peer, clients_label(count)])
+            for count in CLIENT_COUNTS
+            if (peer, clients_label(count)) in groups
         }
         style = {"color": COLOURS[peer], "marker": "o", "lw": 2}
         left.plot(list(found), [summary.per_second for summary in found.values()], **style)
@@ -109,9 +119,9 @@ def clients(groups: Groups, labels: Labels) -> Any:
 
 
 def time_spent(groups: Groups, labels: Labels) -> Any:
-    """What the seconds of an average picture went into, alone and among 16 clients."""
+    """Plots where the time of an average picture goes, with 1 and with 16 clients."""
     figure, axes = plt.subplots(1, 2, figsize=(11, 3.2), layout="constrained")
-    for axis, load in zip(axes, map(of_clients, (1, 16)), strict=True):
+    for axis, load in zip(axes, map(clients_label, (1, 16)), strict=True):
         peers = [peer for peer in reversed(PEERS) if (peer, load) in groups]
         left = np.zeros(len(peers))
         spans = [segments(mean_spans(groups[peer, load])) for peer in peers]
@@ -127,8 +137,9 @@ def time_spent(groups: Groups, labels: Labels) -> Any:
 
 
 def segments(spans: Mapping[str, float]) -> dict[str, float]:
+    """Returns the seconds of each bar segment: all queues together, the models, the rest."""
     waiting = sum(seconds for name, seconds in spans.items() if name.endswith("queue"))
-    named = {SPANS[model]: spans.get(model, 0.0) for model in MODELS}
+    named = {SPAN_LABELS[model]: spans.get(model, 0.0) for model in MODELS}
     return {"waiting": waiting, **named, "outside": max(0.0, spans["outside"])}
 
 

@@ -1,5 +1,5 @@
-"""Every runtime in every precision on this machine: how fast, how large, how right.
+"""Benchmark of every runtime in every precision on this machine: speed, size and correctness.
 
-Each candidate computes in a process of its own (`child.py`, `work.py`); `stages.py`, `drawing.py`
-and `sharing.py` ask them, and `markdown.py` says what they found.
+Each candidate computes in a process of its own (`worker_process.py`, `worker.py`). `stages.py`,
+`pictures.py`, `replicas.py` and `batch_sizes.py` measure them, `markdown.py` writes the tables.
 """

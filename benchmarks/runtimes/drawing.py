@@ -1,4 +1,4 @@
-"""Pictures by some runtime, and what became of them."""
+"""Draws pictures with a runtime, and compares and judges them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.common.png import from_png
 from benchmarks.measurement.runner import difference
-from benchmarks.png import from_png
 from ray_stages.denoising.denoiser import Denoiser
 from ray_stages.families.checkpoint import Checkpoint
 from ray_stages.requests.stage_requests import DecodeRequest, DenoiseRequest, Guidance, TextRequest
@@ -27,14 +27,14 @@ Case = tuple[Scene, str]
 
 @dataclass(frozen=True)
 class Deviation:
-    """largest: of 255; share: of pixels that are off by more than VISIBLE."""
+    """largest: difference, of 255; share: of pixels that differ by more than VISIBLE."""
 
     largest: int
     share: float
 
 
 def draw(checkpoint: Checkpoint, prompts: list[str], steps: int, opener: Opener) -> list[bytes]:
-    """A PNG for each prompt; the seed is the prompt's number."""
+    """Returns a PNG for each prompt. Its seed is the prompt's number."""
     encoder, denoiser = TextEncoder(checkpoint, opener), Denoiser(checkpoint, opener)
     decoder, card = ImageDecoder(checkpoint, opener), checkpoint.card
     files: list[bytes] = []
@@ -64,7 +64,7 @@ def _denoise(denoiser: Denoiser, request: DenoiseRequest) -> torch.Tensor:
 
 
 def deviation(files: Sequence[bytes], reference: Sequence[bytes]) -> Deviation:
-    """Of as many as both have."""
+    """Compares pictures with reference pictures, as many as both have."""
     pairs = list(zip(files, reference, strict=False))
     shares = []
     for pair in pairs:
@@ -74,7 +74,7 @@ def deviation(files: Sequence[bytes], reference: Sequence[bytes]) -> Deviation:
 
 
 def shares_right(cases: list[Case], files: Sequence[bytes]) -> dict[str, float]:
-    """What the judge finds right, one and two objects weighing the same."""
+    """Returns the shares that the judge finds right; one and two objects have the same weight."""
     figures = judged(cases, [from_png(file) for file in files])
     keys = ("background", "colour", "shape", "place")
     means = {key: (figures.single[key] + figures.pair[key]) / 2 for key in keys}

@@ -1,15 +1,16 @@
-"""What was found, as tables."""
+"""The tables of docs/runtimes.md."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from benchmarks.reports.tables import table
+from benchmarks.reports.tables import markdown_table
+from benchmarks.runtimes.batch_sizes import MAX_ROWS, Padding, added_share, random_sizes
 from benchmarks.runtimes.drawing import VISIBLE
-from benchmarks.runtimes.pictures import Drawn
+from benchmarks.runtimes.pictures import PictureResult
 from benchmarks.runtimes.plan import Plan
-from benchmarks.runtimes.sharing import MOST_ROWS, ROWS, Padding, Rate, added_share, random_sizes
-from benchmarks.runtimes.stages import Measured
+from benchmarks.runtimes.replicas import ROWS, Rate
+from benchmarks.runtimes.stages import CandidateResult
 
 GOAL_FLOAT32 = 2  # of 255, at most
 GOAL_SHARE = 0.01  # of pixels in less than float32, at most
@@ -23,8 +24,8 @@ REPLICAS = f"The UNet, calls of {ROWS} rows: a replica is a process."
 
 def miniature(
     plan: Plan,
-    found: Mapping[str, Sequence[Measured]],
-    drawn: Sequence[Drawn],
+    found: Mapping[str, Sequence[CandidateResult]],
+    drawn: Sequence[PictureResult],
     rates: Sequence[Rate],
     paddings: Sequence[Padding],
 ) -> str:
@@ -47,14 +48,16 @@ def miniature(
     )
 
 
-def stage(found: Sequence[Measured], rows: Sequence[int]) -> str:
-    """The first is what the others are compared with."""
+def stage(found: Sequence[CandidateResult], rows: Sequence[int]) -> str:
+    """Returns the table of one stage. The first candidate is the reference of the others."""
     times = [f"{number} rows, ms" for number in rows]
     head = (found[0].candidate.stage, *times, "cold, s", "warm, s", "peak MB", "disk MB", "error")
-    return table(head, [_stage_row(one, found[0], rows) for one in found])
+    return markdown_table(head, [_stage_row(one, found[0], rows) for one in found])
 
 
-def _stage_row(one: Measured, reference: Measured, rows: Sequence[int]) -> tuple[str, ...]:
+def _stage_row(
+    one: CandidateResult, reference: CandidateResult, rows: Sequence[int]
+) -> tuple[str, ...]:
     if one.reason:
         return _failed(one.candidate.label, one.reason, len(rows) + 5)
     return (
@@ -66,31 +69,31 @@ def _stage_row(one: Measured, reference: Measured, rows: Sequence[int]) -> tuple
 
 
 def _call(times: Sequence[float], reference: Sequence[float]) -> str:
-    """Best (median), and the ratio of the bests."""
+    """Returns the best time (the median), and the ratio of the best times."""
     middle = sorted(times)[len(times) // 2]
     ratio = f", {min(times) / min(reference):.2f}×" if reference else ""
     return f"{1000 * min(times):.1f} ({1000 * middle:.1f}){ratio}"
 
 
-def pictures(drawn: Sequence[Drawn]) -> str:
+def pictures(drawn: Sequence[PictureResult]) -> str:
     head = ("", "in", "largest, of 255", f"pixels off by more than {VISIBLE}", "goal")
-    return table(head, [_picture_row(one) for one in drawn], texts=2)
+    return markdown_table(head, [_picture_row(one) for one in drawn], texts=2)
 
 
-def _picture_row(one: Drawn) -> tuple[str, ...]:
+def _picture_row(one: PictureResult) -> tuple[str, ...]:
     if one.reason:
         return _failed(one.label, one.reason, 4)
     met = "met" if is_close(one) else "**not met**"
     return one.label, one.stages, str(one.largest), f"{one.share:.2%}", met
 
 
-def is_close(one: Drawn) -> bool:
+def is_close(one: PictureResult) -> bool:
     if one.label.endswith("float32"):
         return one.largest <= GOAL_FLOAT32
     return one.share <= GOAL_SHARE
 
 
-def evaluation(drawn: Sequence[Drawn]) -> str:
+def evaluation(drawn: Sequence[PictureResult]) -> str:
     judged = [one for one in drawn if one.right]
     if not judged:
         return "Nothing could be drawn."
@@ -101,7 +104,7 @@ def evaluation(drawn: Sequence[Drawn]) -> str:
         met = "met" if points >= -GOAL_POINTS else "**not met**"
         shares = (f"{one.right[key]:.1%}" for key in keys)
         rows.append((one.label, *shares, f"{points:+.1f}", met))
-    text = table(("", *keys, "points", "goal"), rows)
+    text = markdown_table(("", *keys, "points", "goal"), rows)
     return f"{text}\n\nA row for each of these lines, the same seeds:\n\n![The strip](runtimes.png)"
 
 
@@ -110,7 +113,7 @@ def replicas(found: Sequence[Rate]) -> str:
         (one.label, str(one.replicas), str(one.threads), one.reason or f"{one.rows:.1f}")
         for one in found
     ]
-    return table(("", "replicas", "threads of each", "rows/s"), rows)
+    return markdown_table(("", "replicas", "threads of each", "rows/s"), rows)
 
 
 def padding(found: Sequence[Padding], sizes: Sequence[int]) -> str:
@@ -121,8 +124,8 @@ def padding(found: Sequence[Padding], sizes: Sequence[int]) -> str:
         rows.append((one.label, kind, *figures))
     head = ("", "rows", "first, ms a row", "warm, ms a row")
     more = f"{added_share(sizes):.0%}"
-    text = f"{len(sizes)} calls of 1 to {MOST_ROWS} rows; padding makes {more} more of them."
-    return f"{text}\n\n{table(head, rows, texts=2)}"
+    text = f"{len(sizes)} calls of 1 to {MAX_ROWS} rows; padding makes {more} more of them."
+    return f"{text}\n\n{markdown_table(head, rows, texts=2)}"
 
 
 def _failed(label: str, reason: str, columns: int) -> tuple[str, ...]:

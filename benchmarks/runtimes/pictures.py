@@ -1,4 +1,4 @@
-"""What a runtime and a precision do to the pictures."""
+"""Measures what a runtime and a precision change in the pictures."""
 
 from __future__ import annotations
 
@@ -6,19 +6,23 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from benchmarks.runtimes import work
-from benchmarks.runtimes.child import Child, reason
+from benchmarks.runtimes import worker
 from benchmarks.runtimes.drawing import Case, deviation, shares_right
-from benchmarks.runtimes.plan import COMPILED, REFERENCE, Bench, Candidate
-from benchmarks.runtimes.stages import Measured
+from benchmarks.runtimes.plan import COMPILED, REFERENCE, Candidate, Setup
+from benchmarks.runtimes.stages import CandidateResult
+from benchmarks.runtimes.worker_process import WorkerProcess, reason
 from training.evaluate import sample_prompts
 
-JUDGED = "openvino"  # stands for the other runtimes in its precisions: the judge takes long
+JUDGED_RUNTIME = "openvino"  # stands for all runtimes in its precisions, since judging takes long
 
 
 @dataclass
-class Drawn:
-    """Pictures by one runtime in all stages, or in the UNet only. right: shares, where judged."""
+class PictureResult:
+    """Pictures of one runtime in all stages, or in the UNet only, beside the reference's.
+
+    largest, share: see Deviation; right: shares that the judge finds right, where it looked.
+    reason: why there are no pictures.
+    """
 
     label: str
     stages: str
@@ -36,42 +40,46 @@ class Drawn:
         return {key: value for key, value in asdict(self).items() if key != "files"}
 
 
-def by_unets(found: Sequence[Measured]) -> Iterator[Drawn]:
-    """Beside the first's, which is eager float32."""
+def by_unets(found: Sequence[CandidateResult]) -> Iterator[PictureResult]:
+    """Compares the pictures of each UNet with those of the first, which is eager float32."""
     for one in found:
         if one.files:
-            drawn = Drawn(one.candidate.label, "UNet", files=one.files)
+            drawn = PictureResult(one.candidate.label, "UNet", files=one.files)
             drawn.compare(found[0].files or one.files)
             yield drawn
 
 
-def by_all_stages(bench: Bench) -> list[Drawn]:
-    """In one process after the other, until a candidate breaks it."""
-    cases = sample_prompts(bench.plan.prompts)
-    found: list[Drawn] = []
-    child = Child(bench.plan.limit)
-    for candidate in bench.plan.candidates("unet"):
+def by_all_stages(setup: Setup) -> list[PictureResult]:
+    """Draws with each runtime in all stages. A candidate that fails gets the process replaced."""
+    cases = sample_prompts(setup.plan.prompts)
+    found: list[PictureResult] = []
+    process = WorkerProcess(setup.plan.limit)
+    for candidate in setup.plan.candidates("unet"):
         if candidate.runtime == COMPILED:
             continue
-        drawn = Drawn(candidate.label, "all")
+        drawn = PictureResult(candidate.label, "all")
         found.append(drawn)
         try:
-            _draw(bench, candidate, cases, child, drawn)
+            _draw(setup, candidate, cases, process, drawn)
             drawn.compare(found[0].files or drawn.files)
         except Exception as failure:
             drawn.reason = reason(failure)
-            child.close()
-            child = Child(bench.plan.limit)
-    child.close()
+            process.close()
+            process = WorkerProcess(setup.plan.limit)
+    process.close()
     return found
 
 
 def _draw(
-    bench: Bench, candidate: Candidate, cases: list[Case], child: Child, drawn: Drawn
+    setup: Setup,
+    candidate: Candidate,
+    cases: list[Case],
+    process: WorkerProcess,
+    drawn: PictureResult,
 ) -> None:
-    judged = candidate.runtime == JUDGED or candidate.label == REFERENCE
-    asked = cases if judged else cases[: bench.plan.compared]
-    prompts = [text for _, text in asked]
+    judged = candidate.runtime == JUDGED_RUNTIME or candidate.label == REFERENCE
+    chosen = cases if judged else cases[: setup.plan.compared]
+    prompts = [text for _, text in chosen]
     runtime, precision = candidate.runtime, candidate.precision
-    drawn.files = child(work.draw_with_all, bench, runtime, precision, prompts)
-    drawn.right = shares_right(asked, drawn.files) if judged else {}
+    drawn.files = process(worker.draw_with_all, setup, runtime, precision, prompts)
+    drawn.right = shares_right(chosen, drawn.files) if judged else {}

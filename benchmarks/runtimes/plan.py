@@ -1,4 +1,4 @@
-"""What is measured of whom."""
+"""The plan: which candidates are measured, and how often."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ from ray_stages.settings import STAGES, Settings
 
 COMPILED = "torch-compile"
 REFERENCE = "torch/float32"
+USUAL_UNETS = (REFERENCE, "openvino/float32")
 
 
 @dataclass(frozen=True)
 class Candidate:
+    """One stage with one runtime in one precision."""
+
     stage: str
     runtime: str
     precision: str
@@ -29,9 +32,13 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Plan:
-    """only: candidates by their labels, none means all there are; rounds: of calls with each of
-    `rows`; prompts: for the evaluation, of which `compared` are looked at pixel by pixel;
-    seconds: of one load on replicas; calls: of a random sequence.
+    """What is measured.
+
+    only: labels of candidates; empty stands for all that are installed.
+    rows: batch sizes; rounds: calls with each of them.
+    prompts: for the evaluation; the first `compared` pictures are compared pixel by pixel.
+    seconds: of one load on replicas; calls: of a sequence of random batch sizes.
+    limit: seconds for one call into a worker process; compiled: with torch-compile.
     """
 
     stages: tuple[str, ...] = STAGES
@@ -48,8 +55,10 @@ class Plan:
     compiled: bool = False
 
     def candidates(self, stage: str) -> Iterator[Candidate]:
-        """Eager float32, the reference, first; of what is compiled only the UNet in float32, and
-        that when asked for, since it takes minutes."""
+        """Yields the candidates of a stage, the reference (eager float32) first.
+
+        Only the UNet in float32 is compiled, and only with `compiled`, since it takes minutes.
+        """
         for name, kind in KINDS.items():
             if not all(map(find_spec, kind.NEEDS)):
                 continue
@@ -58,6 +67,10 @@ class Plan:
                 worth = self.compiled and (stage, precision) == ("unet", "float32")
                 if (worth or name != COMPILED) and (not self.only or candidate.label in self.only):
                     yield candidate
+
+    def usual_unets(self) -> list[Candidate]:
+        """Returns the UNets that stand for the others where measuring all would take too long."""
+        return [one for one in self.candidates("unet") if one.label in USUAL_UNETS]
 
 
 QUICK = Plan(
@@ -75,9 +88,13 @@ QUICK = Plan(
 
 
 @dataclass(frozen=True)
-class Bench:
-    """folder: for exports, a fresh one; size: of a picture in pixels, 0 for the checkpoint's own;
-    draws: whether int8 is calibrated by drawing, which large checkpoints take long for."""
+class Setup:
+    """The plan with all that a measurement needs.
+
+    folder: a fresh one for exported networks.
+    size: of a picture in pixels; 0 stands for the checkpoint's own.
+    draws: whether int8 is calibrated by drawing, which takes long with large checkpoints.
+    """
 
     plan: Plan
     settings: Settings
@@ -90,4 +107,5 @@ class Bench:
         return self.settings.resources("unet").threads
 
     def cache(self, candidate: Candidate) -> Path:
+        """Returns the folder for the exported network of a candidate."""
         return self.folder / f"{candidate.stage}-{candidate.runtime}-{candidate.precision}"

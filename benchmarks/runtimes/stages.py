@@ -1,4 +1,4 @@
-"""Each candidate of a stage: how fast, how large, how right."""
+"""Measures each candidate of a stage: speed, size and correctness."""
 
 from __future__ import annotations
 
@@ -10,16 +10,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.loads.samples import percentile
-from benchmarks.runtimes import work
-from benchmarks.runtimes.child import Child, reason
-from benchmarks.runtimes.plan import Bench, Candidate
+from benchmarks.load.samples import percentile
+from benchmarks.runtimes import worker
+from benchmarks.runtimes.plan import Candidate, Setup
+from benchmarks.runtimes.worker_process import WorkerProcess, reason
 
 
 @dataclass
-class Measured:
-    """One candidate. reason: why there is no more of it; times: seconds of calls, by rows; cold,
-    warm: seconds to open it without and with what is kept on disk; files: PNGs by this UNet."""
+class CandidateResult:
+    """What was measured of one candidate.
+
+    reason: why it failed; empty where it did not.
+    cold, warm: seconds to open it, without and with the files that it keeps on disk.
+    error: difference to eager float32; times: seconds of calls, by number of rows.
+    files: PNGs that this UNet drew.
+    """
 
     candidate: Candidate
     reason: str = ""
@@ -45,71 +50,75 @@ class Measured:
         }
 
     @contextmanager
-    def excused(self) -> Iterator[None]:
-        """What fails, fails alone: whatever another project's converter raises."""
+    def recording_failure(self) -> Iterator[None]:
+        """Records any error as the reason: a converter of another project may raise anything."""
         try:
             yield
         except Exception as failure:
             self.reason = reason(failure)
 
 
-def measure(bench: Bench, stage: str, prompts: list[str]) -> list[Measured]:
-    """prompts: to draw with each UNet."""
-    found = [Measured(candidate) for candidate in bench.plan.candidates(stage)]
-    _open_cold(bench, found)
-    there = [one for one in found if not one.reason]
+def measure(setup: Setup, stage: str, prompts: list[str]) -> list[CandidateResult]:
+    """Measures all candidates of a stage in turns. prompts: to draw with each UNet."""
+    found = [CandidateResult(candidate) for candidate in setup.plan.candidates(stage)]
+    _open_cold(setup, found)
+    usable = [one for one in found if not one.reason]
     with ExitStack() as stack:
-        children = [stack.enter_context(Child(bench.plan.limit)) for _ in there]
-        wait([child.ready for child in children])  # all import at once, none while one is timed
-        pairs = list(zip(there, children, strict=True))
-        for one, child in pairs:
-            _open_warm(bench, one, child)
-        for turn in range(1 + bench.plan.rounds):
-            for one, child in pairs:
-                _round(bench, one, child, counts=turn > 0)
-        for one, child in pairs:
+        processes = [stack.enter_context(WorkerProcess(setup.plan.limit)) for _ in usable]
+        wait(
+            [process.ready for process in processes]
+        )  # nothing is imported while something is timed
+        pairs = list(zip(usable, processes, strict=True))
+        for one, process in pairs:
+            _open_warm(setup, one, process)
+        for turn in range(1 + setup.plan.rounds):
+            for one, process in pairs:
+                _round(setup, one, process, counts=turn > 0)
+        for one, process in pairs:
             if prompts and stage == "unet" and not one.reason:
-                with one.excused():
-                    one.files = child(work.draw_with_unet, bench, prompts)
+                with one.recording_failure():
+                    one.files = process(worker.draw_with_unet, setup, prompts)
     return found
 
 
-def _open_cold(bench: Bench, found: list[Measured]) -> None:
-    """In one process after the other, until a candidate breaks it."""
-    child = Child(bench.plan.limit)
+def _open_cold(setup: Setup, found: list[CandidateResult]) -> None:
+    """Opens each candidate without files on disk. One that fails gets the process replaced."""
+    process = WorkerProcess(setup.plan.limit)
     for one in found:
-        with one.excused():
-            opening = child(work.open_candidate, bench, one.candidate, bench.threads, ())
+        with one.recording_failure():
+            opening = process(worker.open_candidate, setup, one.candidate, setup.threads, ())
             one.cold = opening.seconds
-            one.disk_mb = disk_mb(bench.cache(one.candidate))
+            one.disk_mb = disk_mb(setup.cache(one.candidate))
         if one.reason:
-            child.close()
-            child = Child(bench.plan.limit)
-    child.close()
+            process.close()
+            process = WorkerProcess(setup.plan.limit)
+    process.close()
 
 
-def _open_warm(bench: Bench, one: Measured, child: Child) -> None:
-    with one.excused():
-        rows = bench.plan.rows
-        opening = child(work.open_candidate, bench, one.candidate, bench.threads, rows)
+def _open_warm(setup: Setup, one: CandidateResult, process: WorkerProcess) -> None:
+    with one.recording_failure():
+        rows = setup.plan.rows
+        opening = process(worker.open_candidate, setup, one.candidate, setup.threads, rows)
         one.warm, one.peak_mb = opening.seconds, opening.peak_mb
-        one.error = child(work.error)
+        one.error = process(worker.error)
 
 
-def _round(bench: Bench, one: Measured, child: Child, counts: bool) -> None:
-    """The first round only prepares the shapes."""
+def _round(setup: Setup, one: CandidateResult, process: WorkerProcess, counts: bool) -> None:
+    """Calls one candidate with each number of rows. The first round only prepares the shapes."""
     if one.reason:
         return
-    with one.excused():
-        for rows in bench.plan.rows:
-            seconds = child(work.call, rows)
+    with one.recording_failure():
+        for rows in setup.plan.rows:
+            seconds = process(worker.call, rows)
             if counts:
                 one.times[rows].append(seconds)
 
 
 def disk_mb(cache: Path) -> float:
-    """Of what is read when it is opened again; int8 lies beside the graph that it was made of, and
-    comes after it by name."""
+    """Returns the size of the files that are read when a candidate is opened again.
+
+    An int8 graph lies beside the graph that it was made from, and comes after it by name.
+    """
     folders = sorted(cache.glob("runtimes/*/*/"), reverse=True)
     for folder in [*folders, cache / "inductor"]:
         if size := sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()):

@@ -1,4 +1,4 @@
-"""A child process with a private Ray, and Ray Serve's HTTP proxy in front of a peer."""
+"""The child process of peers 2 and 3: a private Ray with Ray Serve and its HTTP proxy."""
 
 from __future__ import annotations
 
@@ -18,8 +18,12 @@ from ray_stages.settings import Settings
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("descriptor", type=int, help="of the pipe that is told when all is ready")
-    parser.add_argument("folder", help="for what Ray writes")
+    parser.add_argument(
+        "descriptor",
+        type=int,
+        help="file descriptor of a pipe, which gets a message when all is ready",
+    )
+    parser.add_argument("folder", help="for Ray's files")
     parser.add_argument("port", type=int)
     parser.add_argument("--batched", action="store_true")
     parser.add_argument("--fast", action="store_true")

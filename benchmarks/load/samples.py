@@ -1,4 +1,4 @@
-"""What is measured of each picture, and what is said of many."""
+"""What is measured of each picture (Sample) and each load (Measurement), and their Summary."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ DIGITS = 4  # of a second: a tenth of a millisecond
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture; all times in seconds from the moment it was due.
+    """One picture. All times are seconds from the moment when it was due.
 
-    spans: how long it computed in each of the three models, and how long it waited in queues.
+    at: when it was due, from the start of the load; wait: until its first step.
+    spans: how long each of the three models computed, and how long it waited in queues.
     """
 
     at: float
@@ -29,12 +30,12 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Cell:
+class Measurement:
     """One load on one peer in one round.
 
-    seconds: from the first wish to the last picture; cpu_seconds: what the peer's processes used;
-    others: how many cores were busy with what is no part of this; hops: mean seconds a picture
-    between the stages, where the peer can tell.
+    seconds: from the first request to the last picture; cpu_seconds: of the peer's processes.
+    others: how many cores other programs kept busy.
+    hops: mean seconds a picture between the stages, for peers that count them.
     """
 
     peer: str
@@ -51,14 +52,14 @@ class Cell:
         return [sample for sample in self.samples if not sample.error]
 
     def to_json(self) -> dict[str, Any]:
-        """Samples as columns, which is shorter."""
+        """Returns samples as columns, which takes less space than rows."""
         samples = [asdict(sample) for sample in self.samples]
         columns = {field.name: [s[field.name] for s in samples] for field in fields(Sample)}
-        cell: dict[str, Any] = _rounded(asdict(replace(self, samples=())))
-        return {**cell, "samples": _rounded(columns)}
+        measurement: dict[str, Any] = _rounded(asdict(replace(self, samples=())))
+        return {**measurement, "samples": _rounded(columns)}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Cell:
+    def from_json(cls, data: Mapping[str, Any]) -> Measurement:
         columns = data["samples"]
         rows = zip(*columns.values(), strict=True)
         samples = [Sample(**dict(zip(columns, row, strict=True))) for row in rows]
@@ -67,7 +68,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Summary:
-    """Of all rounds of a load; times in seconds, cost in CPU seconds a picture."""
+    """All rounds of one load on one peer. Times are seconds, cost is CPU seconds a picture."""
 
     pictures: int
     failed: int
@@ -82,17 +83,17 @@ class Summary:
     cost: float
 
     @classmethod
-    def of(cls, cells: Sequence[Cell]) -> Summary:
-        """Cells without a single picture give infinite latencies, and no pictures a second."""
-        drawn = [sample for cell in cells for sample in cell.drawn]
+    def of(cls, measurements: Sequence[Measurement]) -> Summary:
+        """Without a single picture, latencies are infinite and pictures a second are 0."""
+        drawn = [sample for measurement in measurements for sample in measurement.drawn]
         pictures = len(drawn)
         latencies = [sample.latency for sample in drawn]
         waits = [sample.wait for sample in drawn]
         previews = [sample.preview for sample in drawn if sample.preview is not None]
         return cls(
             pictures=pictures,
-            failed=sum(len(cell.samples) for cell in cells) - pictures,
-            per_second=pictures / (sum(cell.seconds for cell in cells) or 1.0),
+            failed=sum(len(measurement.samples) for measurement in measurements) - pictures,
+            per_second=pictures / (sum(measurement.seconds for measurement in measurements) or 1.0),
             p50=percentile(latencies, 50),
             p95=percentile(latencies, 95),
             p99=percentile(latencies, 99),
@@ -100,17 +101,18 @@ class Summary:
             wait_p95=percentile(waits, 95),
             preview_p50=percentile(previews, 50),
             preview_p95=percentile(previews, 95),
-            cost=sum(cell.cpu_seconds for cell in cells) / (pictures or 1),
+            cost=sum(measurement.cpu_seconds for measurement in measurements) / (pictures or 1),
         )
 
 
 def percentile(values: Sequence[float], q: float) -> float:
+    """Returns the percentile `q` (0 to 100), infinity for no values."""
     return float(np.percentile(values, q)) if values else float("inf")
 
 
-def mean_spans(cells: Sequence[Cell]) -> dict[str, float]:
-    """Where the seconds of an average picture went; `outside` is what no model and no queue had."""
-    drawn = [sample for cell in cells for sample in cell.drawn]
+def mean_spans(measurements: Sequence[Measurement]) -> dict[str, float]:
+    """Returns the mean seconds by model and queue; `outside` is the rest of the mean latency."""
+    drawn = [sample for measurement in measurements for sample in measurement.drawn]
     names = dict.fromkeys(name for sample in drawn for name in sample.spans)
     spans = {
         name: float(np.mean([sample.spans.get(name, 0.0) for sample in drawn])) for name in names
@@ -119,16 +121,21 @@ def mean_spans(cells: Sequence[Cell]) -> dict[str, float]:
     return {**spans, "outside": latency - sum(spans.values())}
 
 
-def mean_hops(cells: Sequence[Cell]) -> dict[str, float]:
-    names = dict.fromkeys(name for cell in cells for name in cell.hops)
+def mean_hops(measurements: Sequence[Measurement]) -> dict[str, float]:
+    """Returns the mean seconds of each hop over all rounds."""
+    names = dict.fromkeys(name for measurement in measurements for name in measurement.hops)
     return {
-        name: float(np.mean([cell.hops[name] for cell in cells if name in cell.hops]))
+        name: float(
+            np.mean(
+                [measurement.hops[name] for measurement in measurements if name in measurement.hops]
+            )
+        )
         for name in names
     }
 
 
 def outside_share(spans: Mapping[str, float]) -> float:
-    """Of a picture's time, the part that was spent neither in a model nor in a queue."""
+    """Returns the share of a picture's time that was spent neither in a model nor in a queue."""
     return spans["outside"] / (sum(spans.values()) or 1.0)
 
 

@@ -1,4 +1,4 @@
-"""Who has used how much of the processors."""
+"""CPU time: of a peer, of this process, and of the whole machine."""
 
 from __future__ import annotations
 
@@ -11,33 +11,36 @@ from benchmarks.peers.peer import Peer
 
 
 @dataclass(frozen=True)
-class Clock:
-    """Seconds: of the wall, of the processors by the peer, by us who ask it, and by everybody."""
+class CpuUsage:
+    """Seconds of wall time, and of CPU time that the peer, this process and the machine used.
+
+    The difference of two is what was used between them.
+    """
 
     wall: float
     peer: float
-    us: float
+    this_process: float
     machine: float
 
     @classmethod
-    def read(cls, peer: Peer) -> Clock:
+    def read(cls, peer: Peer) -> CpuUsage:
         return cls(
             wall=time.monotonic(),
             peer=peer.cpu_seconds(),
-            us=0.0 if peer.in_our_process else time.process_time(),
+            this_process=0.0 if peer.in_our_process else time.process_time(),
             machine=_busy_seconds(),
         )
 
-    def __sub__(self, before: Clock) -> Clock:
-        return Clock(
+    def __sub__(self, before: CpuUsage) -> CpuUsage:
+        return CpuUsage(
             wall=self.wall - before.wall,
             peer=self.peer - before.peer,
-            us=self.us - before.us,
+            this_process=self.this_process - before.this_process,
             machine=self.machine - before.machine,
         )
 
 
 def _busy_seconds() -> float:
-    """Of all cores; what a hypervisor took away for others counts too."""
+    """Returns the busy seconds of all cores, with what a hypervisor took for other machines."""
     times = psutil.cpu_times()
     return float(sum(times) - times.idle - times.iowait - times.guest - times.guest_nice)

@@ -1,23 +1,24 @@
-"""The comparison of runtimes: what is decided, compared and written, without a model."""
+"""The benchmark of runtimes: its decisions, comparisons and tables, without a model."""
 
 from __future__ import annotations
 
 import time
-from concurrent.futures import TimeoutError as TooLong
+from concurrent.futures import TimeoutError as FutureTimeout
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
-from benchmarks.png import to_png
+from benchmarks.common.png import to_png
 from benchmarks.runtimes import markdown
-from benchmarks.runtimes.child import Child, reason
+from benchmarks.runtimes.batch_sizes import Padding, added_share, random_sizes
 from benchmarks.runtimes.drawing import deviation
-from benchmarks.runtimes.pictures import Drawn
+from benchmarks.runtimes.pictures import PictureResult
 from benchmarks.runtimes.plan import COMPILED, REFERENCE, Candidate, Plan
-from benchmarks.runtimes.sharing import Padding, Rate, added_share, random_sizes
-from benchmarks.runtimes.stages import Measured, disk_mb
+from benchmarks.runtimes.replicas import Rate
+from benchmarks.runtimes.stages import CandidateResult, disk_mb
+from benchmarks.runtimes.worker_process import WorkerProcess, reason
 from ray_stages.runtimes.catalog import KINDS
 from ray_stages.runtimes.padding import STEPS
 from ray_stages.settings import STAGES
@@ -33,12 +34,12 @@ def png(level: int) -> bytes:
     return to_png(image)
 
 
-def measured(label: str, times: list[float], reason: str = "") -> Measured:
+def result_of(label: str, times: list[float], reason: str = "") -> CandidateResult:
     runtime, precision = label.split("/")
-    return Measured(Candidate("unet", runtime, precision), reason, times={2: times})
+    return CandidateResult(Candidate("unet", runtime, precision), reason, times={2: times})
 
 
-# Who is measured
+# The plan
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -61,22 +62,22 @@ def test_a_plan_may_name_its_candidates() -> None:
     assert list(plan.candidates("unet")) == [Candidate("unet", "torch", "float32")]
 
 
-# What is found
+# Results
 
 
-def test_a_pixel_is_off_where_one_can_see_it() -> None:
+def test_a_pixel_counts_where_its_difference_is_visible() -> None:
     found = deviation([png(8), png(9), png(0)], [png(0), png(0)])
     assert (found.largest, found.share) == (9, 1 / 8)
 
 
-def test_what_padding_adds() -> None:
+def test_padding_adds_a_share_of_rows() -> None:
     assert added_share(STEPS) == 0
     assert added_share([3]) == pytest.approx(1 / 3)
     assert random_sizes(50) == random_sizes(50)
     assert set(random_sizes(500)) == set(range(1, 17))
 
 
-def test_the_size_on_disk_is_of_what_is_opened(tmp_path: Path) -> None:
+def test_the_size_on_disk_counts_only_the_files_that_are_opened(tmp_path: Path) -> None:
     assert disk_mb(tmp_path) == 0
     for name, size in {"openvino-1": 3_000_000, "openvino-1-int8": 1_000_000}.items():
         folder = tmp_path / "runtimes" / "unet-0" / name
@@ -86,30 +87,30 @@ def test_the_size_on_disk_is_of_what_is_opened(tmp_path: Path) -> None:
     assert disk_mb(tmp_path) == 1
 
 
-def test_what_fails_becomes_a_line() -> None:
-    one = measured(REFERENCE, [1.0])
-    with one.excused():
+def test_a_failure_becomes_one_line() -> None:
+    one = result_of(REFERENCE, [1.0])
+    with one.recording_failure():
         raise ValueError("no | such\nlayer")
     assert one.reason == "ValueError: no / such"
-    assert reason(TooLong()) == "took too long"
+    assert reason(FutureTimeout()) == "took too long"
 
 
 @pytest.mark.timeout(60)
-def test_a_child_that_takes_too_long_is_ended() -> None:
-    with Child(limit=0.0) as child:
-        child.ready.result()
-        with pytest.raises(TooLong):
-            child(time.sleep, 600)
+def test_a_worker_process_that_takes_too_long_is_killed() -> None:
+    with WorkerProcess(limit=0.0) as process:
+        process.ready.result()
+        with pytest.raises(FutureTimeout):
+            process(time.sleep, 600)
 
 
-# What is written
+# Tables
 
 
 def test_calls_are_compared_with_the_reference() -> None:
     found = [
-        measured(REFERENCE, [0.02, 0.03, 0.04]),
-        measured("openvino/int8", [0.005]),
-        measured("onnxruntime/float32", [], "no"),
+        result_of(REFERENCE, [0.02, 0.03, 0.04]),
+        result_of("openvino/int8", [0.005]),
+        result_of("onnxruntime/float32", [], "no"),
     ]
     text = markdown.stage(found, [2])
     assert "| torch/float32 | 20.0 (30.0), 1.00× |" in text
@@ -128,28 +129,28 @@ def test_calls_are_compared_with_the_reference() -> None:
     ],
 )
 def test_goals_of_pictures(label: str, largest: int, share: float, close: bool) -> None:
-    drawn = Drawn(label, "all", largest=largest, share=share)
+    drawn = PictureResult(label, "all", largest=largest, share=share)
     assert markdown.is_close(drawn) == close
     assert ("**not met**" in markdown.pictures([drawn])) != close
 
 
 def test_an_evaluation_is_lower_by_a_point_at_most() -> None:
     drawn = [
-        Drawn(REFERENCE, "all", right=RIGHT),
-        Drawn("openvino/bfloat16", "all", right={**RIGHT, "all": 0.941}),
-        Drawn("openvino/int8", "all", right={**RIGHT, "all": 0.93}),
+        PictureResult(REFERENCE, "all", right=RIGHT),
+        PictureResult("openvino/bfloat16", "all", right={**RIGHT, "all": 0.941}),
+        PictureResult("openvino/int8", "all", right={**RIGHT, "all": 0.93}),
     ]
     lines = markdown.evaluation(drawn).splitlines()
     assert [line.split(" | ")[-1] for line in lines[3:5]] == ["met |", "**not met** |"]
     assert "-2.0" in lines[4]
 
 
-def test_all_that_was_found_is_in_the_text() -> None:
+def test_every_result_is_in_the_text() -> None:
     plan = Plan(rows=(2,), stages=("unet",))
     text = markdown.miniature(
         plan,
-        {"unet": [measured(REFERENCE, [0.02])]},
-        [Drawn(REFERENCE, "all", right=RIGHT), Drawn("openvino/int8", "all", "no")],
+        {"unet": [result_of(REFERENCE, [0.02])]},
+        [PictureResult(REFERENCE, "all", right=RIGHT), PictureResult("openvino/int8", "all", "no")],
         [Rate(REFERENCE, 2, 1, 70.0), Rate(REFERENCE, 4, 2, reason="its process died")],
         [Padding(REFERENCE, True, 8.0, 7.0), Padding(REFERENCE, False, reason="no")],
     )

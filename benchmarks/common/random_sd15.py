@@ -1,4 +1,4 @@
-"""A checkpoint in the shape of Stable Diffusion 1.5 with random weights, only fit to be timed."""
+"""A checkpoint with the shapes of Stable Diffusion 1.5 and random weights, for measuring times."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ TOKENS = 77
 WIDTH = 768
 
 
-def make(folder: Path, device: str) -> Path:
-    """Writes 2 GB in half precision, unless they are there; device: where they are drawn."""
+def make_checkpoint(folder: Path, device: str) -> Path:
+    """Writes 2 GB in half precision, unless they are there. device: where weights are made."""
     if (folder / "model_index.json").exists():
         return folder
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""What the peers run: diffusers' own StableDiffusionPipeline, and a clock on its three models."""
+"""What the peers run: diffusers' StableDiffusionPipeline, with times for its three models."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.loads.workload import Wish
+from benchmarks.load.requests import GenerationRequest
 from ray_stages.settings import Settings
 
 if TYPE_CHECKING:
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 TIMES_HEADER = "X-Times"
 MAX_BATCH = 16  # requests; with guidance, 32 rows
-PREPARED = (1, 2, 4, 8, 16)
-Drawn = tuple["Image", "Times"]
+PREPARED_BATCHES = (1, 2, 4, 8, 16)
+TimedPicture = tuple["Image", "Times"]
 
 
 @dataclass(frozen=True)
 class Times:
-    """When a picture arrived, when each model began, when all ended; of `time.monotonic`.
+    """When a picture arrived, when each model began, and when all ended, by `time.monotonic`.
 
-    returned: when the batch it was in was done, where that is later than its own end.
+    returned: when its whole batch was done, where that is later than its own end.
     """
 
     arrived: float = 0.0
@@ -36,11 +36,12 @@ class Times:
     ended: float = 0.0
     returned: float = 0.0
 
-    def arriving(self, arrived: float) -> Times:
+    def with_arrival(self, arrived: float) -> Times:
         return replace(self, arrived=arrived)
 
     @property
     def spans(self) -> dict[str, float]:
+        """Seconds by model, and in the queue."""
         return {
             "queue": self.began - self.arrived + max(0.0, self.returned - self.ended),
             "text_encoder": self.first_step - self.began,
@@ -49,11 +50,11 @@ class Times:
         }
 
 
-class Pipeline:
-    """The pipeline takes one number of steps a call, so only wishes of equal steps share one.
+class DiffusersPipeline:
+    """Draws batches. A call takes one number of steps, so only equal requests share one.
 
-    fast: its UNet and VAE compute by the runtime that ours choose, else by PyTorch, as people
-    deploy it.
+    fast: UNet and VAE compute with the runtime that our stages choose; otherwise with PyTorch, the
+    usual way.
     """
 
     def __init__(self, settings: Settings, *, fast: bool = False) -> None:
@@ -89,7 +90,7 @@ class Pipeline:
         predict = opener(checkpoint, "unet", threads)(whole)
         decode = opener(checkpoint, "vae_decoder", threads)(decoder)
 
-        for pictures in PREPARED:
+        for pictures in PREPARED_BATCHES:
             predict.prepare(*whole.example(2 * pictures))
             decode.prepare(*decoder.example(pictures))
 
@@ -103,35 +104,36 @@ class Pipeline:
 
         unet.forward, vae.decode = forward, decoded
 
-    def draw(self, wishes: Sequence[Wish]) -> list[Drawn]:
+    def draw(self, requests: Sequence[GenerationRequest]) -> list[TimedPicture]:
+        """Draws requests with the same number of steps in one call."""
         import torch
 
-        (steps,) = {wish.steps for wish in wishes}
+        (steps,) = {request.steps for request in requests}
         self.marks = {"began": time.monotonic()}
         result = self.pipeline(
-            [wish.prompt for wish in wishes],
+            [request.prompt for request in requests],
             num_inference_steps=steps,
             guidance_scale=self.guidance_scale,
-            generator=[torch.Generator("cpu").manual_seed(wish.seed) for wish in wishes],
+            generator=[torch.Generator("cpu").manual_seed(request.seed) for request in requests],
             **self.size,
         )
         times = Times(**self.marks, ended=time.monotonic())
         return [(image, times) for image in result.images]
 
-    def draw_mixed(self, wishes: Sequence[Wish]) -> list[Drawn]:
-        """One call for each number of steps, the shortest first; all are answered together."""
+    def draw_mixed(self, requests: Sequence[GenerationRequest]) -> list[TimedPicture]:
+        """Calls the pipeline once for each number of steps, fewest first; returns all together."""
         by_steps: dict[int, list[int]] = defaultdict(list)
-        for i, wish in enumerate(wishes):
-            by_steps[wish.steps].append(i)
-        drawn: dict[int, Drawn] = {}
+        for i, request in enumerate(requests):
+            by_steps[request.steps].append(i)
+        drawn: dict[int, TimedPicture] = {}
         for _, members in sorted(by_steps.items()):
-            drawn |= zip(members, self.draw([wishes[i] for i in members]), strict=True)
+            drawn |= zip(members, self.draw([requests[i] for i in members]), strict=True)
         returned = time.monotonic()
-        pairs = (drawn[i] for i in range(len(wishes)))
+        pairs = (drawn[i] for i in range(len(requests)))
         return [(image, replace(times, returned=returned)) for image, times in pairs]
 
     def _mark(self, moment: str) -> None:
-        """The first call of each; what is queued on a GPU is done by then."""
+        """Notes the time of a moment's first call, once a GPU has finished its queued work."""
         if moment not in self.marks:
             self._synchronize()
             self.marks[moment] = time.monotonic()

@@ -1,11 +1,11 @@
-"""A fresh process for what a candidate does, so that what it takes, or breaks, is its own."""
+"""A fresh process for a candidate, so that its memory and its crashes are its own."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures import TimeoutError as TooLong  # the built-in one from Python 3.11 on
+from concurrent.futures import TimeoutError as FutureTimeout  # the built-in one since Python 3.11
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from types import TracebackType
@@ -13,19 +13,21 @@ from typing import TypeVar
 
 import psutil
 
-from benchmarks.runtimes import work
+from benchmarks.runtimes import worker
 
 T = TypeVar("T")
 
 
-class Child:
-    """Does one thing after the other in one process. limit: seconds for each; ready: when all is
-    imported, its id."""
+class WorkerProcess:
+    """Runs functions in one process, one after the other.
+
+    limit: seconds for each call. ready: the process id, once everything is imported.
+    """
 
     def __init__(self, limit: float) -> None:
         self.limit = limit
         self.pool = ProcessPoolExecutor(1, get_context("spawn"))
-        self.ready = self.pool.submit(work.process_id)
+        self.ready = self.pool.submit(worker.process_id)
 
     def submit(self, function: Callable[..., T], *arguments: object) -> Future[T]:
         return self.pool.submit(function, *arguments)
@@ -34,14 +36,14 @@ class Child:
         return self.submit(function, *arguments).result(self.limit)
 
     def close(self) -> None:
-        """Whatever it is at: a compiler does not stop when asked to."""
+        """Kills the process and its children: a compiler does not stop when asked to."""
         with contextlib.suppress(psutil.NoSuchProcess, BrokenProcessPool):
             process = psutil.Process(self.ready.result())
-            for one in [*process.children(recursive=True), process]:
-                one.kill()
+            for running in [*process.children(recursive=True), process]:
+                running.kill()
         self.pool.shutdown()
 
-    def __enter__(self) -> Child:
+    def __enter__(self) -> WorkerProcess:
         return self
 
     def __exit__(
@@ -54,8 +56,8 @@ class Child:
 
 
 def reason(failure: Exception) -> str:
-    """One line for a table."""
-    if isinstance(failure, TooLong):
+    """Returns one line for a table."""
+    if isinstance(failure, FutureTimeout):
         return "took too long"
     if isinstance(failure, BrokenProcessPool):
         return "its process died"
