@@ -28,8 +28,11 @@ serve: setup ## keep the stack running until Ctrl-C
 batch: setup ## draw the prompts of files, as PIPELINE says; ARGS such as --dry-run, --limit 8
 	@exec $(PY) -m batch run "$(PIPELINE)" $(ARGS)
 
-test: setup ## unit tests and the integration suite; ARGS go to pytest
-	@exec $(PY) -m pytest $(ARGS)
+test: setup ## unit tests and the integration suite, in two processes; ARGS go to pytest
+	@exec $(PY) -m pytest -n 2 $(ARGS)
+
+test-fast: setup ## the tests that need no running stack, about a minute; ARGS go to pytest
+	@exec $(PY) -m pytest -n 2 -m "not live" $(ARGS)
 
 cluster-test: setup ## autoscaling, upgrades and two Tritons on a cluster of several nodes here
 	@exec $(PY) -m pytest --timeout=900 tests/cluster $(ARGS)
@@ -91,4 +94,4 @@ help: ## show this
 .venv/bin/python:
 
 .DEFAULT_GOAL := help
-.PHONY: image serve batch test cluster-test fault-test compose-test fuzz soak lock bench bench-runtimes bench-batch check format setup clean help
+.PHONY: image serve batch test test-fast cluster-test fault-test compose-test fuzz soak lock bench bench-runtimes bench-batch check format setup clean help

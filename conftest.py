@@ -1,18 +1,48 @@
-"""One stack for all integration tests: those of `test.py` and `tests/test_live_*.py`."""
+"""Which tests need a running stack, who runs them, and the stack that they share."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from tests.support.stacks import MAX_IN_FLIGHT, Stack, running_stack
 
 # The same examples everywhere and always; HYPOTHESIS_PROFILE=default looks for new ones.
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+LIVE = ("tests/live/", "test.py")
+LIVE_WITHOUT_STACK = "tests/live/batch/"  # each starts a Ray of its own
+
+
+def uses_stack(nodeid: str) -> bool:
+    return nodeid.startswith(LIVE) and not nodeid.startswith(LIVE_WITHOUT_STACK)
+
+
+class OneStackScheduling(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
+    """One worker runs all tests of the stack. A free worker takes the next of the other files."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "stack" if uses_stack(nodeid) else str(super()._split_scope(nodeid))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneStackScheduling:
+    return OneStackScheduling(config, log)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Marks the live tests. Workers begin with them, since the longest ought not to be the last."""
+    for item in items:
+        if item.nodeid.startswith(LIVE):
+            item.add_marker("live")
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: (not uses_stack(item.nodeid), not item.nodeid.startswith(LIVE)))
 
 
 @pytest.fixture(scope="session")
