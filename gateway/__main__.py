@@ -1,3 +1,5 @@
+"""The HTTP gateway. It takes HTTP requests and asks Triton for pictures over gRPC."""
+
 from gateway.command import main
 
 main()

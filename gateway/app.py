@@ -1,4 +1,9 @@
-"""The application: its routes, and the layers that each request passes on its way to them."""
+"""The ASGI application.
+
+A request passes the middleware of `_middleware` from its first line to its last, and then one of
+the routers in `gateway/api`. The router makes a `GenerationRequest` of it, and `ImageService` has
+Triton draw that. The response goes back the same way.
+"""
 
 from __future__ import annotations
 
@@ -16,20 +21,25 @@ from starlette.middleware.cors import CORSMiddleware
 
 from gateway.api import images, imagine, jobs, service
 from gateway.api.docs import add_docs
-from gateway.dependencies import open_house
-from gateway.errors import DOCUMENTED, answer_failure
+from gateway.dependencies import open_dependencies
+from gateway.errors import ERROR_RESPONSES, handle_error
 from gateway.metrics import Metrics
-from gateway.middleware.access_log import Access
-from gateway.middleware.authentication import Door
+from gateway.middleware.access_log import AccessLog
+from gateway.middleware.authentication import Authentication
 from gateway.middleware.body_limit import BodyLimit
-from gateway.middleware.disconnect import HangUp
+from gateway.middleware.disconnect import CancelOnDisconnect
 from gateway.middleware.idempotency import Idempotency
+from gateway.middleware.rate_limit import RateLimit
+from gateway.middleware.request_origin import RequestOrigin
 from gateway.middleware.security_headers import SecurityHeaders
 from gateway.settings import GatewaySettings
 
 PAGE = Path(__file__).parent / "page"
-EXPOSED = ["ETag", "Idempotency-Replayed", "Location", "Retry-After", "X-Request-Id", "X-Seed"]
-FAILURES = (HTTPException, RequestValidationError)
+ROUTERS = (imagine.router, images.router, jobs.router, service.router)
+HANDLED_ERRORS = (HTTPException, RequestValidationError)
+EXPOSED_HEADERS = [
+    *("ETag", "Idempotency-Replayed", "Location", "Retry-After", "X-Request-Id", "X-Seed")
+]
 
 
 def create_app(settings: GatewaySettings) -> FastAPI:
@@ -37,42 +47,44 @@ def create_app(settings: GatewaySettings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_house(settings, metrics) as house:
-            app.state.house = house
+        async with open_dependencies(settings, metrics) as dependencies:
+            app.state.dependencies = dependencies
             yield
 
     app = FastAPI(
         title="Latent Relay",
         description="Text to image. Errors have OpenAI's shape.",
         lifespan=lifespan,
-        middleware=_layers(settings, metrics),
-        exception_handlers=dict.fromkeys(FAILURES, answer_failure),
+        middleware=_middleware(settings, metrics),
+        exception_handlers=dict.fromkeys(HANDLED_ERRORS, handle_error),
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
     )
     add_docs(app)
-    for api in (imagine, images, jobs, service):
-        app.include_router(api.router, responses=DOCUMENTED)
+    for router in ROUTERS:
+        app.include_router(router, responses=ERROR_RESPONSES)
     if (PAGE / "index.html").exists():
         app.mount("/", StaticFiles(directory=PAGE, html=True), name="page")
     return app
 
 
-def _layers(settings: GatewaySettings, metrics: Metrics) -> list[Middleware]:
-    """The first is the outermost."""
+def _middleware(settings: GatewaySettings, metrics: Metrics) -> list[Middleware]:
+    """In the order in which a request passes them: the first is the outermost."""
     cors: dict[str, Any] = {
         "allow_origins": settings.cors_origins,
         "allow_methods": ["GET", "POST", "DELETE"],
         "allow_headers": ["Authorization", "Content-Type", "Idempotency-Key", "X-Request-Id"],
-        "expose_headers": EXPOSED,
+        "expose_headers": EXPOSED_HEADERS,
     }
     return [
         Middleware(SecurityHeaders, secure=settings.tls_certificate is not None),
         Middleware(CORSMiddleware, **cors),
-        Middleware(Access, metrics=metrics),
-        Middleware(HangUp),
-        Middleware(BodyLimit, most=settings.max_body_bytes, seconds=settings.body_seconds),
-        Middleware(Door, settings=settings),
+        Middleware(AccessLog, metrics=metrics),  # answers the errors of all that follow
+        Middleware(CancelOnDisconnect),
+        Middleware(BodyLimit, max_bytes=settings.max_body_bytes, seconds=settings.body_seconds),
+        Middleware(RequestOrigin, settings=settings),
+        Middleware(Authentication, settings=settings),
+        Middleware(RateLimit, settings=settings),
         Middleware(Idempotency, seconds=settings.results_seconds),
     ]

@@ -1,6 +1,6 @@
 """The command line.
 
-serve      in the foreground, until Ctrl-C or SIGTERM; what was accepted is finished
+serve      runs the gateway in the foreground until Ctrl-C or SIGTERM; it finishes what it accepted
 new-key    prints a key, and the line with its hash for API_KEYS_FILE
 """
 
@@ -33,12 +33,12 @@ def main() -> None:
         logging.basicConfig(level=settings.log_level, format="%(message)s", stream=sys.stderr)
         serve(settings)
     except ValidationError as error:
-        sys.exit("\n".join(f"gateway: {_told(one)}" for one in error.errors()))
+        sys.exit("\n".join(f"gateway: {_describe(one)}" for one in error.errors()))
     except (ValueError, OSError) as error:
         sys.exit(f"gateway: {error}")
 
 
-def _told(error: object) -> str:
+def _describe(error: object) -> str:
     assert isinstance(error, dict)
     name = "".join(str(part).upper() + ": " for part in error["loc"][:1])
     return name + str(error["msg"]).removeprefix("Value error, ")

@@ -1,4 +1,4 @@
-"""What the routes work with, made once an application."""
+"""The objects that the routes share. They are made once for an application."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from gateway.drawing.cache import Cache
-from gateway.drawing.image_service import Studio
+from gateway.drawing.image_service import ImageService
 from gateway.drawing.readiness import Readiness
-from gateway.drawing.served_model import Checkpoint
-from gateway.drawing.triton import Triton
+from gateway.drawing.served_model import ServedModel
+from gateway.drawing.triton_client import TritonClient
 from gateway.jobs.job_runner import JobRunner
 from gateway.jobs.jobs import Jobs
 from gateway.jobs.open_store import open_store
@@ -23,30 +23,32 @@ from gateway.settings import GatewaySettings
 
 
 @dataclass
-class House:
-    """leaving: whether the server is about to stop; streams of events then end by themselves."""
+class Dependencies:
+    """shutting_down: whether the server is about to stop. Event streams then end by themselves."""
 
     settings: GatewaySettings
     metrics: Metrics
-    triton: Triton
+    triton: TritonClient
     store: Store
-    studio: Studio
-    checkpoint: Checkpoint
+    image_service: ImageService
+    served_model: ServedModel
     readiness: Readiness
     jobs: Jobs
-    runner: JobRunner
-    leaving: bool = False
+    job_runner: JobRunner
+    shutting_down: bool = False
 
-    def leave(self) -> None:
-        self.leaving = True
-        self.runner.retire()
+    def begin_shutdown(self) -> None:
+        self.shutting_down = True
+        self.job_runner.stop_claiming()
 
 
 @asynccontextmanager
-async def open_house(settings: GatewaySettings, metrics: Metrics) -> AsyncIterator[House]:
-    triton = Triton(settings.triton_grpc, settings.triton_tls_ca)
+async def open_dependencies(
+    settings: GatewaySettings, metrics: Metrics
+) -> AsyncIterator[Dependencies]:
+    triton = TritonClient(settings.triton_grpc, settings.triton_tls_ca)
     store = await open_store(settings.store, settings.checkpoint, settings.store_bytes)
-    studio = Studio(
+    image_service = ImageService(
         triton,
         Cache(settings.cache_bytes),
         metrics,
@@ -54,29 +56,31 @@ async def open_house(settings: GatewaySettings, metrics: Metrics) -> AsyncIterat
         settings.request_seconds,
     )
     jobs = Jobs(store, settings.results_seconds, settings.max_jobs)
-    runner = JobRunner(store, jobs, studio, metrics, settings.jobs_at_once, settings.lease_seconds)
-    runner.start()
+    job_runner = JobRunner(
+        store, jobs, image_service, metrics, settings.jobs_at_once, settings.lease_seconds
+    )
+    job_runner.start()
     try:
-        yield House(
+        yield Dependencies(
             settings,
             metrics,
             triton,
             store,
-            studio,
-            Checkpoint(settings.checkpoint),
+            image_service,
+            ServedModel(settings.checkpoint),
             Readiness(triton, settings.ready_seconds),
             jobs,
-            runner,
+            job_runner,
         )
     finally:
-        await runner.stop(settings.drain_seconds)
+        await job_runner.stop(settings.drain_seconds)
         await triton.close()
         await store.close()
 
 
-def _house(request: Request) -> House:
-    house: House = request.app.state.house
-    return house
+def _dependencies(request: Request) -> Dependencies:
+    dependencies: Dependencies = request.app.state.dependencies
+    return dependencies
 
 
-Here = Annotated[House, Depends(_house)]
+Injected = Annotated[Dependencies, Depends(_dependencies)]

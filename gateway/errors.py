@@ -1,4 +1,4 @@
-"""What goes wrong, in the words of HTTP and in the shape that OpenAI's clients read."""
+"""HTTP errors, in the shape that OpenAI's clients read."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from relay_client.errors import told
 from relay_client.options import OPTIONS
 
 CLIENT_CLOSED_REQUEST = 499  # nginx's, for a request that was cancelled
-RETRY_SECONDS = 1
-STATUSES = {
+RETRY_AFTER_SECONDS = 1
+STATUS_OF_GRPC_CODE = {
     "INVALID_ARGUMENT": 400,
     "NOT_FOUND": 503,  # of a model: this Triton serves something else
     "CANCELLED": CLIENT_CLOSED_REQUEST,
@@ -25,7 +25,7 @@ STATUSES = {
     "UNAVAILABLE": 503,
     "DEADLINE_EXCEEDED": 504,
 }
-TYPES = {
+TYPE_OF_STATUS = {
     400: "invalid_request_error",
     401: "authentication_error",
     403: "permission_error",
@@ -38,97 +38,98 @@ TYPES = {
     503: "unavailable_error",
     504: "timeout_error",
 }
-# Triton has no code of its own for it.
-LATE = re.compile(r"deadline of request \S+ has passed|Timeout")
-NO_SERVER = re.compile(r"failed to connect|Connection refused|Socket closed|DNS resolution")
+# Triton reports a passed deadline as UNAVAILABLE.
+DEADLINE_PASSED = re.compile(r"deadline of request \S+ has passed|Timeout")
+UNREACHABLE = re.compile(r"failed to connect|Connection refused|Socket closed|DNS resolution")
 NO_OBJECT = "expected a JSON object, sent as Content-Type: application/json"
-FIELD = re.compile(rf"({'|'.join([*OPTIONS, 'prompt', 'init_image', 'strength'])}): ")
-# What Triton's inputs are called here.
-PARAMS = {"init_image": "image", "width": "size", "height": "size"}
+TRITON_INPUT = re.compile(rf"({'|'.join([*OPTIONS, 'prompt', 'init_image', 'strength'])}): ")
+# Triton inputs whose field has another name in HTTP.
+FIELD_OF_INPUT = {"init_image": "image", "width": "size", "height": "size"}
 
 
-class Reason(BaseModel):
+class ErrorDetail(BaseModel):
     message: str
     type: str
     param: str | None
     code: str | None
 
 
-class Refusal(BaseModel):
-    """As OpenAI's clients read it."""
+class ErrorResponse(BaseModel):
+    """The body of every error."""
 
-    error: Reason
+    error: ErrorDetail
 
 
-# For the documentation: without it FastAPI promises a 422 of its own, which is never sent.
-DOCUMENTED: dict[int | str, dict[str, Any]] = {
-    "4XX": {"model": Refusal, "description": "The request is at fault"},
-    "5XX": {"model": Refusal, "description": "Too busy, too late, or a bug"},
+# Without it, FastAPI's OpenAPI document has a 422 that the gateway never sends.
+ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
+    "4XX": {"model": ErrorResponse, "description": "The request is at fault"},
+    "5XX": {"model": ErrorResponse, "description": "Too busy, too late, or a bug"},
 }
 
 
-class Failed(HTTPException):
-    """Answered with a status and a reason that is written for the client.
+class ApiError(HTTPException):
+    """An error with a status and a message for the client.
 
-    param: the field that is at fault; code: for programs, where the status says too little.
+    param: the field at fault; code: a name for programs, where the status is not precise enough.
     """
 
     def __init__(
         self, status: int, message: str, *, param: str | None = None, code: str | None = None
     ) -> None:
-        headers = {"Retry-After": str(RETRY_SECONDS)} if status in (429, 503) else None
+        headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status in (429, 503) else None
         super().__init__(status, message, headers)
         self.param = param
         self.code = code
 
     @classmethod
-    def as_triton_says(cls, code: str, details: str) -> Failed:
+    def from_triton(cls, code: str, details: str) -> ApiError:
+        """code: the name of a gRPC status; details: Triton's message."""
         code, reason = told(code, details)
-        if code == "UNAVAILABLE" and NO_SERVER.search(reason):
+        if code == "UNAVAILABLE" and UNREACHABLE.search(reason):
             return cls(503, "no Triton server can be reached", code="no_server")
-        if code == "UNAVAILABLE" and LATE.search(reason):
+        if code == "UNAVAILABLE" and DEADLINE_PASSED.search(reason):
             code = "DEADLINE_EXCEEDED"
-        found = FIELD.match(reason)
+        found = TRITON_INPUT.match(reason)
         return cls(
-            STATUSES.get(code, 500),
+            STATUS_OF_GRPC_CODE.get(code, 500),
             reason or code,
-            param=found and PARAMS.get(found[1], found[1]),
+            param=found and FIELD_OF_INPUT.get(found[1], found[1]),
             code=code.lower(),
         )
 
+    @classmethod
+    def from_validation(cls, errors: Sequence[Any]) -> ApiError:
+        """The first of pydantic's errors, without the client's value: that stays private."""
+        first: Mapping[str, Any] = errors[0]
+        if first["type"] == "model_attributes_type":
+            return cls(400, NO_OBJECT)
+        names = [part for part in first["loc"] if isinstance(part, str)]
+        place = [name for name in names if name not in ("body", "query", "path")]
+        param = place[0] if place else None
+        message = str(first["msg"]).removeprefix("Value error, ")
+        return cls(400, f"{param}: {message}" if param else message, param=param)
+
     @property
     def document(self) -> dict[str, Any]:
-        return document(self.status_code, self.detail, self.param, self.code)
+        return error_document(self.status_code, self.detail, self.param, self.code)
 
     def response(self) -> JSONResponse:
         return JSONResponse(self.document, self.status_code, self.headers)
 
 
-def document(
+def error_document(
     status: int, message: str, param: str | None = None, code: str | None = None
 ) -> dict[str, Any]:
-    kind = TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
+    kind = TYPE_OF_STATUS.get(status, "server_error" if status >= 500 else "invalid_request_error")
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
-def wrong_field(errors: Sequence[Any]) -> Failed:
-    """The first of pydantic's complaints; what was said stays private."""
-    first: Mapping[str, Any] = errors[0]
-    if first["type"] == "model_attributes_type":
-        return Failed(400, NO_OBJECT)
-    names = [part for part in first["loc"] if isinstance(part, str)]
-    place = [name for name in names if name not in ("body", "query", "path")]
-    param = place[0] if place else None
-    message = str(first["msg"]).removeprefix("Value error, ")
-    return Failed(400, f"{param}: {message}" if param else message, param=param)
-
-
-async def answer_failure(request: Request, error: Exception) -> JSONResponse:
-    if isinstance(error, Failed):
+async def handle_error(request: Request, error: Exception) -> JSONResponse:
+    """FastAPI's exception handler."""
+    if isinstance(error, ApiError):
         return error.response()
     if isinstance(error, RequestValidationError):
-        return wrong_field(error.errors()).response()
+        return ApiError.from_validation(error.errors()).response()
     assert isinstance(error, HTTPException)
-    return JSONResponse(
-        document(error.status_code, str(error.detail)), error.status_code, error.headers
-    )
+    document = error_document(error.status_code, str(error.detail))
+    return JSONResponse(document, error.status_code, error.headers)

@@ -1,4 +1,4 @@
-"""API keys: only their hashes are kept, in a file or the environment.
+"""API keys. The gateway has only their hashes, from a file or the environment.
 
 A line is a hash, and a name for the log: `<sha-256 in hex> phone`.
 """
@@ -17,44 +17,45 @@ LINE = re.compile(r"(?P<hash>[0-9a-f]{64})(\s+(?P<name>[\w.-]{1,64}))?")
 
 
 def digest(key: str) -> str:
-    """Keys are random, and too long to be guessed: nothing slower is needed."""
+    """The SHA-256 of a key. Keys are long and random, so that no slower hash is needed."""
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def new_key() -> tuple[str, str]:
-    """A key, and its line for the file."""
+    """A new key, and its line for the file."""
     key = PREFIX + secrets.token_urlsafe(32)
     return key, f"{digest(key)} key-{secrets.token_hex(3)}"
 
 
-class Keys:
-    """A key that is taken out of the file opens nothing from then on."""
+class ApiKeys:
+    """The keys of the environment and of a file, which is read again whenever it changes."""
 
     def __init__(self, lines: Iterable[str] = (), file: Path | None = None) -> None:
-        self._given = parse(lines)
+        """Raises ValueError for a line, and OSError for a file, that cannot be read."""
+        self._from_environment = parse_lines(lines)
         self._file = file
-        self._read = (0.0, self._given)
-        self.known()  # a file that is no good is told at the start
+        self._loaded = (0.0, self._from_environment)
+        self.names_by_hash()
 
-    def known(self) -> dict[str, str]:
-        """Names by hash."""
+    def names_by_hash(self) -> dict[str, str]:
         if self._file is not None:
             changed = self._file.stat().st_mtime
-            if changed != self._read[0]:
+            if changed != self._loaded[0]:
                 lines = self._file.read_text().splitlines()
-                self._read = (changed, {**self._given, **parse(lines)})
-        return self._read[1]
+                self._loaded = (changed, {**self._from_environment, **parse_lines(lines)})
+        return self._loaded[1]
 
     def name_of(self, key: str) -> str | None:
-        """None for a key that is not ours; takes as long for each."""
+        """The name of a key, or None for an unknown one, in the same time for every key."""
         offered, found = digest(key), None
-        for known, name in self.known().items():
+        for known, name in self.names_by_hash().items():
             if hmac.compare_digest(known, offered):
                 found = name
         return found
 
 
-def parse(lines: Iterable[str]) -> dict[str, str]:
+def parse_lines(lines: Iterable[str]) -> dict[str, str]:
+    """Names by hash. Raises ValueError with the number, but not the text, of a wrong line."""
     names = {}
     for number, line in enumerate(lines, 1):
         text = line.split("#")[0].strip()

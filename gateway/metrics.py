@@ -1,4 +1,4 @@
-"""What Prometheus may ask."""
+"""The metrics that `GET /metrics` exposes to Prometheus."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""uvicorn, as the settings say."""
+"""The uvicorn server."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ import uvicorn
 from fastapi import FastAPI
 
 from gateway.app import create_app
-from gateway.middleware.slow_requests import PunctualProtocol
+from gateway.middleware.slow_requests import RequestHeadTimeoutProtocol
 from gateway.settings import GatewaySettings
 
 BACKLOG = 1024
 KEEP_ALIVE_SECONDS = 30
-MOST_CONNECTIONS = 2048
+MAX_CONNECTIONS = 2048
 
 
 class Server(uvicorn.Server):
-    """Tells the application as soon as it is to stop: streams of events would keep it up else."""
+    """Tells the application about the shutdown first, since open event streams would delay it."""
 
     def __init__(self, app: FastAPI, settings: GatewaySettings) -> None:
         certificate, key = settings.tls_certificate, settings.tls_key
         config = uvicorn.Config(
             app,
-            http=PunctualProtocol,
+            http=RequestHeadTimeoutProtocol,
             log_config=None,
             access_log=False,
             server_header=False,
             backlog=BACKLOG,
-            limit_concurrency=MOST_CONNECTIONS,
+            limit_concurrency=MAX_CONNECTIONS,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=int(settings.drain_seconds),
             ssl_certfile=certificate and str(certificate),
@@ -39,13 +39,13 @@ class Server(uvicorn.Server):
         self.app = app
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        if house := getattr(self.app.state, "house", None):
-            house.leave()
+        if dependencies := getattr(self.app.state, "dependencies", None):
+            dependencies.begin_shutdown()
         super().handle_exit(sig, frame)
 
 
 def serve(settings: GatewaySettings) -> None:
-    settings.keys()  # a file that is no good is told before anything else
+    settings.keys()  # raises for a wrong file before anything starts
     listening = listen(settings)
     print(f"gateway on {address(settings, listening)}", flush=True)
     Server(create_app(settings), settings).run([listening])
@@ -57,8 +57,8 @@ def listen(settings: GatewaySettings) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
-        wish = "another port or 0 for any free one"
-        raise OSError(f"GATEWAY_PORT={port} on {host}: {error.strerror}; {wish}") from None
+        hint = "another port or 0 for any free one"
+        raise OSError(f"GATEWAY_PORT={port} on {host}: {error.strerror}; {hint}") from None
 
 
 def address(settings: GatewaySettings, listening: socket.socket) -> str:

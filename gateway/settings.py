@@ -1,4 +1,4 @@
-"""Every setting of the gateway, read from the environment once."""
+"""The settings of the gateway, read from the environment once."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from gateway.keys import Keys
+from gateway.keys import ApiKeys
 
 LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
-Words = Annotated[tuple[str, ...], NoDecode]
+CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 
 
 class GatewaySettings(BaseSettings):
@@ -35,17 +35,17 @@ class GatewaySettings(BaseSettings):
 
     gateway_bind: str = "127.0.0.1"
     gateway_port: Annotated[int, Field(ge=0, le=65535)] = 8080
-    triton_grpc: Words = ("127.0.0.1:8001",)
+    triton_grpc: CommaSeparated = ("127.0.0.1:8001",)
     triton_tls_ca: FilePath | None = None
     model: str = "stable_diffusion"
     tls_certificate: Path | None = None
     tls_key: Path | None = None
 
     api_keys_file: Path | None = None
-    api_keys: Words = ()
+    api_keys: CommaSeparated = ()
     no_keys_needed: bool = False
-    allowed_hosts: Words = ()
-    cors_origins: Words = ()
+    allowed_hosts: CommaSeparated = ()
+    cors_origins: CommaSeparated = ()
     rate_limit: str = "600/minute"
     concurrent_requests: PositiveInt = 16
     max_body_bytes: PositiveInt = 24_000_000
@@ -67,7 +67,7 @@ class GatewaySettings(BaseSettings):
 
     @field_validator("rate_limit")
     @classmethod
-    def _is_rate(cls, rate: str) -> str:
+    def _check_rate(cls, rate: str) -> str:
         parse(rate)
         return rate
 
@@ -79,7 +79,7 @@ class GatewaySettings(BaseSettings):
         return value
 
     @model_validator(mode="after")
-    def _not_open_to_strangers(self) -> GatewaySettings:
+    def _require_keys_off_loopback(self) -> GatewaySettings:
         if not (self.on_loopback or self.needs_keys or self.no_keys_needed):
             raise ValueError(
                 f"GATEWAY_BIND={self.gateway_bind} is not loopback: set API_KEYS_FILE or API_KEYS "
@@ -94,7 +94,7 @@ class GatewaySettings(BaseSettings):
             return True
         try:
             return ipaddress.ip_address(self.gateway_bind).is_loopback
-        except ValueError:  # a name, of who knows what
+        except ValueError:  # a host name, which may be any machine's
             return False
 
     @property
@@ -103,17 +103,17 @@ class GatewaySettings(BaseSettings):
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        """What a request may call us; none is anything. Where no key is needed, a page of another
-        site could make its own name point here and read all (DNS rebinding)."""
+        """The accepted `Host` headers; empty for any. Without keys only local names are accepted:
+        else a foreign site could read answers by DNS rebinding."""
         if self.allowed_hosts or self.needs_keys or not self.on_loopback:
             return self.allowed_hosts
         return (*LOCAL_NAMES, self.gateway_bind)
 
     @property
     def checkpoint(self) -> str:
-        """What pictures come from, as `make serve` says it: the last part of a path, or an id."""
+        """The served model's name, as `make serve` prints it: the last part of a path, or an id."""
         path = Path(self.model).expanduser()
         return path.resolve().name if path.is_dir() or path.is_absolute() else self.model
 
-    def keys(self) -> Keys:
-        return Keys(self.api_keys, self.api_keys_file)
+    def keys(self) -> ApiKeys:
+        return ApiKeys(self.api_keys, self.api_keys_file)

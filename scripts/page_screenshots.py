@@ -1,6 +1,6 @@
 """Takes the screenshots of the page in docs/images: `python -m scripts.page_screenshots`.
 
-The miniature itself draws what is to be seen, in this process and without a stack.
+The miniature model draws the pictures in this process, without a stack.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import torch
 from diffusers import StableDiffusionPipeline
 from PIL import Image
 
-from tests.support.browser import PHONE, Visit, chromium
+from tests.support.browser import PHONE, GatewayPage, chromium
 from tests.support.stub_gateway import StubGateway, png
 
 ROOT = Path(__file__).parent.parent
 IMAGES = ROOT / "docs" / "images"
 STEPS = 12
-TOUCHED = {"device_scale_factor": 2, "is_mobile": True, "has_touch": True}
+TOUCH = {"device_scale_factor": 2, "is_mobile": True, "has_touch": True}
 GUIDANCE = 3.0
 HELD_STEP = 4
 HELD = "a huge pink heart on a blue background"
@@ -47,7 +47,7 @@ def pipeline() -> Any:
 @functools.lru_cache(maxsize=64)
 @torch.inference_mode()
 def estimates(prompt: str, seed: int) -> list[Image.Image]:
-    """What each step makes of the finished picture; the last one is it."""
+    """The estimate of the finished picture after each step. The last one is the picture itself."""
     pipe = pipeline()
     found, empty = pipe.encode_prompt(prompt, "cpu", 1, True)
     texts = torch.cat([empty, found])
@@ -65,56 +65,56 @@ def estimates(prompt: str, seed: int) -> list[Image.Image]:
     return images
 
 
-def paint(wish: dict[str, Any], seed: int, fading: float) -> bytes:
-    step = max(1, round((1 - fading) * STEPS))
-    return png(estimates(wish["prompt"], seed)[step - 1], wish, seed)
+def draw(request: dict[str, Any], seed: int, noise: float) -> bytes:
+    step = max(1, round((1 - noise) * STEPS))
+    return png(estimates(request["prompt"], seed)[step - 1], request, seed)
 
 
-def take(visit: Visit, name: str, **options: Any) -> None:
-    visit.page.mouse.move(0, 0)
-    visit.page.wait_for_timeout(400)  # for what still moves
-    visit.page.screenshot(path=IMAGES / f"page-{name}.png", **options)
+def take_screenshot(page: GatewayPage, name: str, **options: Any) -> None:
+    page.tab.mouse.move(0, 0)
+    page.tab.wait_for_timeout(400)  # until transitions have ended
+    page.tab.screenshot(path=IMAGES / f"page-{name}.png", **options)
 
 
-def fill(visit: Visit) -> None:
+def draw_gallery(page: GatewayPage) -> None:
     for prompt, seed in DRAWN.items():
-        visit.page.get_by_label("Seed", exact=True).fill(str(seed))
-        visit.draw(prompt)
+        page.tab.get_by_label("Seed", exact=True).fill(str(seed))
+        page.draw(prompt)
 
 
 def main() -> None:
     IMAGES.mkdir(exist_ok=True)
-    for prompt, seed in DRAWN.items():  # now, not while a visitor waits
+    for prompt, seed in DRAWN.items():  # cached before the page waits for them
         estimates(prompt, seed)
     gateway = StubGateway()
-    gateway.paint, gateway.steps = paint, STEPS
+    gateway.draw, gateway.steps = draw, STEPS
     with chromium() as browser:
         for theme in ("light", "dark"):
-            visit = Visit(browser, gateway.url, color_scheme=theme)
-            visit.page.get_by_text("Surprise me").wait_for()
-            take(visit, f"{theme}-empty")
-            fill(visit)
-            take(visit, theme)
+            page = GatewayPage(browser, gateway.url, color_scheme=theme)
+            page.tab.get_by_text("Surprise me").wait_for()
+            take_screenshot(page, f"{theme}-empty")
+            draw_gallery(page)
+            take_screenshot(page, theme)
             gateway.hold_at = HELD_STEP + 1
-            gateway.go_on.clear()
-            visit.page.get_by_label("Seed", exact=True).fill(str(DRAWN[HELD]))
-            visit.generate(HELD)
-            visit.page.get_by_text(f"Step {HELD_STEP} of {STEPS}").wait_for()
-            take(visit, f"{theme}-drawing")
-            gateway.go_on.set()
-            visit.thumbnails.nth(len(DRAWN)).wait_for()
-            visit.thumbnails.nth(3).click()
-            take(visit, f"{theme}-viewer")
-            visit.leave()
-        phone = Visit(browser, gateway.url, viewport=PHONE, **TOUCHED)
-        phone.page.get_by_text("Surprise me").wait_for()
-        take(phone, "phone")
-        phone.page.get_by_text("Settings").click()
-        fill(phone)
-        phone.page.get_by_text("Settings").click()
-        phone.page.locator("#stage").scroll_into_view_if_needed()
-        take(phone, "phone-drawn")
-        phone.leave()
+            gateway.proceed.clear()
+            page.tab.get_by_label("Seed", exact=True).fill(str(DRAWN[HELD]))
+            page.generate(HELD)
+            page.tab.get_by_text(f"Step {HELD_STEP} of {STEPS}").wait_for()
+            take_screenshot(page, f"{theme}-drawing")
+            gateway.proceed.set()
+            page.thumbnails.nth(len(DRAWN)).wait_for()
+            page.thumbnails.nth(3).click()
+            take_screenshot(page, f"{theme}-viewer")
+            page.close()
+        phone = GatewayPage(browser, gateway.url, viewport=PHONE, **TOUCH)
+        phone.tab.get_by_text("Surprise me").wait_for()
+        take_screenshot(phone, "phone")
+        phone.tab.get_by_text("Settings").click()
+        draw_gallery(phone)
+        phone.tab.get_by_text("Settings").click()
+        phone.tab.locator("#stage").scroll_into_view_if_needed()
+        take_screenshot(phone, "phone-drawn")
+        phone.close()
     gateway.stop()
 
 

@@ -14,9 +14,9 @@ from ray_stages.families.checkpoint import Checkpoint
 from ray_stages.settings import Settings
 from relay_client import Client
 from tests.support import checkpoints
-from tests.support.browser import Visit, chromium
+from tests.support.browser import GatewayPage, chromium
 from tests.support.fake_triton_server import FakeTriton
-from tests.support.gateways import Front, opened
+from tests.support.gateways import RunningGateway, running_gateway
 from tests.support.stub_gateway import StubGateway
 
 torch.set_num_threads(2)
@@ -76,23 +76,27 @@ def free_port() -> int:
 
 
 @pytest.fixture
-def drawing() -> Iterator[FakeTriton]:
-    """What stands behind a gateway."""
+def fake_triton() -> Iterator[FakeTriton]:
+    """The Triton of the gateways under test."""
     fake = FakeTriton("grpc")
     yield fake
     fake.stop()
 
 
 @pytest.fixture
-def open_front(drawing: FakeTriton, tmp_path: Path) -> Iterator[Callable[..., Front]]:
-    """Opens gateways with settings of their own, and one store."""
+def start_gateway(
+    fake_triton: FakeTriton, tmp_path: Path
+) -> Iterator[Callable[..., RunningGateway]]:
+    """Starts gateways with the given settings. Those of one test share a store."""
     with ExitStack() as stack:
-        yield lambda **settings: stack.enter_context(opened(drawing, tmp_path, **settings))
+        yield lambda **settings: stack.enter_context(
+            running_gateway(fake_triton, tmp_path, **settings)
+        )
 
 
 @pytest.fixture
-def front(open_front: Callable[..., Front]) -> Front:
-    return open_front()
+def gateway(start_gateway: Callable[..., RunningGateway]) -> RunningGateway:
+    return start_gateway()
 
 
 @pytest.fixture(scope="module")
@@ -102,27 +106,27 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def gateway() -> Iterator[StubGateway]:
+def stub_gateway() -> Iterator[StubGateway]:
     stub = StubGateway()
     yield stub
     stub.stop()
 
 
 @pytest.fixture
-def arrive(browser: Any, gateway: StubGateway) -> Iterator[Callable[..., Visit]]:
-    """Opens the page; at the end its console must have stayed empty."""
-    visits: list[Visit] = []
+def open_page(browser: Any, stub_gateway: StubGateway) -> Iterator[Callable[..., GatewayPage]]:
+    """Opens the page in a new profile. Asserts at the end that its console has no errors."""
+    pages: list[GatewayPage] = []
 
-    def open_page(**options: Any) -> Visit:
-        visits.append(Visit(browser, gateway.url, **options))
-        return visits[-1]
+    def open_page(**options: Any) -> GatewayPage:
+        pages.append(GatewayPage(browser, stub_gateway.url, **options))
+        return pages[-1]
 
     yield open_page
-    for visit in visits:
-        visit.leave()
-    assert [visit.complaints for visit in visits] == [[] for _ in visits]
+    for page in pages:
+        page.close()
+    assert [page.console_errors for page in pages] == [[] for _ in pages]
 
 
 @pytest.fixture
-def visit(arrive: Callable[..., Visit]) -> Visit:
-    return arrive()
+def page(open_page: Callable[..., GatewayPage]) -> GatewayPage:
+    return open_page()

@@ -1,4 +1,4 @@
-"""The documentation page: Swagger UI, from this machine alone, in spite of our strict policy."""
+"""The documentation page: Swagger UI, with assets from this server and no inline script."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 
-from gateway.middleware.security_headers import POLICY
+from gateway.middleware.security_headers import CONTENT_SECURITY_POLICY
 
 ASSETS = Path(fastapi_offline.__file__).parent / "static"
-INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)
+INLINE_SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 
 
 def add_docs(app: FastAPI) -> None:
+    """Adds `/docs`. Its policy allows Swagger UI's inline script by the script's hash."""
     html = get_swagger_ui_html(
         openapi_url="/openapi.json",
         title=app.title,
@@ -29,13 +30,13 @@ def add_docs(app: FastAPI) -> None:
     )
     hashes = [
         base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-        for script in INLINE.findall(bytes(html.body).decode())
+        for script in INLINE_SCRIPT.findall(bytes(html.body).decode())
     ]
-    allowed = " ".join(f"'sha256-{one}'" for one in hashes)
-    policy = {"Content-Security-Policy": f"{POLICY}; script-src 'self' {allowed}"}
+    allowed = " ".join(f"'sha256-{digest}'" for digest in hashes)
+    headers = {"Content-Security-Policy": f"{CONTENT_SECURITY_POLICY}; script-src 'self' {allowed}"}
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
-        return HTMLResponse(html.body, headers=policy)
+        return HTMLResponse(html.body, headers=headers)
 
     app.mount("/docs/assets", StaticFiles(directory=ASSETS), name="docs_assets")

@@ -1,4 +1,4 @@
-"""A picture by its address alone, as Ray Serve's template for Stable Diffusion has it."""
+"""`GET /imagine`: a picture by its URL, as in Ray Serve's Stable Diffusion template."""
 
 from __future__ import annotations
 
@@ -6,34 +6,37 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from gateway.api.schemas import Imagine
-from gateway.dependencies import Here
-from gateway.middleware.access_log import triton_id
+from gateway.api.schemas import ImagineQuery
+from gateway.dependencies import Injected
+from gateway.middleware.access_log import triton_request_id
 
 router = APIRouter(tags=["By address"])
-# A seed is drawn the same for ever; a day leaves room for another checkpoint.
-LASTING = "max-age=86400, immutable"
+# The same seed gives the same picture, until another checkpoint is served: hence only a day.
+SEEDED_CACHE_CONTROL = "max-age=86400, immutable"
 
 
 @router.get(
     "/imagine",
     summary="Draw",
     response_class=Response,
-    responses={200: {"content": {"image/png": {}}}, 304: {"description": "It is still so"}},
+    responses={200: {"content": {"image/png": {}}}, 304: {"description": "Not modified"}},
 )
-async def imagine(asked: Annotated[Imagine, Query()], request: Request, house: Here) -> Response:
-    wish = asked.wish()
-    headers = {"Cache-Control": "no-store", "X-Seed": str(wish.seed)}
-    if wish.seeded:
-        # Behind a key it is nobody else's.
-        who = "private" if house.settings.needs_keys else "public"
-        tag = f'"{wish.fingerprint(house.settings.checkpoint)[:32]}"'
-        headers |= {"Cache-Control": f"{who}, {LASTING}", "ETag": tag}
-        if tag in _tags(request.headers.get("if-none-match", "")):
+async def imagine(
+    query: Annotated[ImagineQuery, Query()], request: Request, dependencies: Injected
+) -> Response:
+    generation = query.generation_request()
+    headers = {"Cache-Control": "no-store", "X-Seed": str(generation.seed)}
+    if generation.seeded:
+        # Shared caches do not check keys.
+        scope = "private" if dependencies.settings.needs_keys else "public"
+        tag = f'"{generation.fingerprint(dependencies.settings.checkpoint)[:32]}"'
+        headers |= {"Cache-Control": f"{scope}, {SEEDED_CACHE_CONTROL}", "ETag": tag}
+        if tag in _entity_tags(request.headers.get("if-none-match", "")):
             return Response(status_code=304, headers=headers)
-    (picture,) = await house.studio.draw(wish, triton_id(request))
+    request_id = triton_request_id(request)
+    (picture,) = await dependencies.image_service.draw(generation, request_id)
     return Response(picture.png, media_type="image/png", headers=headers)
 
 
-def _tags(said: str) -> list[str]:
-    return [tag.strip().removeprefix("W/") for tag in said.split(",")]
+def _entity_tags(header: str) -> list[str]:
+    return [tag.strip().removeprefix("W/") for tag in header.split(",")]

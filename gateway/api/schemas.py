@@ -1,6 +1,6 @@
-"""What a client may say, as OpenAI's API has it, and what it adds to that.
+"""Request schemas: the fields of OpenAI's Images API, and the gateway's additions.
 
-Only types are looked at here: the limits are Triton's, and so are the words of a refusal.
+The schemas check types only. Triton checks the limits, so that each limit is stated once.
 """
 
 from __future__ import annotations
@@ -14,37 +14,39 @@ from fastapi import UploadFile
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from gateway.drawing.formats import Format
-from gateway.drawing.generation import SEEDS, Wish
-from gateway.errors import Failed
+from gateway.drawing.generation_request import SEED_LIMIT, GenerationRequest
+from gateway.errors import ApiError
 from relay_client.options import OPTIONS
 
 SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
-A_STAR = "a large yellow star on a black background"
+EXAMPLE_PROMPT = "a large yellow star on a black background"
 
-Seed = Annotated[int | None, Field(ge=0, lt=SEEDS, description="Drawn where left out.")]
+Seed = Annotated[int | None, Field(ge=0, lt=SEED_LIMIT, description="A random one where left out.")]
 Size = Annotated[str, Field(description="`WxH` in pixels, or `auto`: the model's own.")]
 
 
-class Options(BaseModel):
-    """What is left out is the model's own choice."""
+class GenerationOptions(BaseModel):
+    """An option that is left out has the model's default."""
 
     model_config = ConfigDict(allow_inf_nan=False)
 
-    prompt: Annotated[str, Field(examples=[A_STAR])]
+    prompt: Annotated[str, Field(examples=[EXAMPLE_PROMPT])]
     negative_prompt: str | None = None
     seed: Seed = None
     steps: int | None = None
     guidance_scale: float | None = None
     scheduler: Annotated[str | None, Field(examples=["euler"])] = None
 
-    def _wish(self, n: int, width: int | None, height: int | None, **rest: Any) -> Wish:
+    def _generation_request(
+        self, n: int, width: int | None, height: int | None, **rest: Any
+    ) -> GenerationRequest:
         given = {**self.model_dump(include=set(OPTIONS)), "width": width, "height": height}
         options = {k: v for k, v in given.items() if v is not None and k != "seed"}
-        return Wish.of(self.prompt, n, self.seed, options=options, **rest)
+        return GenerationRequest.create(self.prompt, n, self.seed, options=options, **rest)
 
 
-class Imagine(Options):
-    """A picture by its address alone."""
+class ImagineQuery(GenerationOptions):
+    """The query parameters of `GET /imagine`."""
 
     guidance: Annotated[float | None, Field(description="The same as guidance_scale.")] = None
     img_size: Annotated[int | None, Field(description="Width and height of a square.")] = None
@@ -52,24 +54,27 @@ class Imagine(Options):
     height: int | None = None
 
     @model_validator(mode="after")
-    def _settle(self) -> Imagine:
+    def _use_guidance(self) -> ImagineQuery:
         if self.guidance_scale is None:
             self.guidance_scale = self.guidance
         return self
 
-    def wish(self) -> Wish:
-        return self._wish(1, self.width or self.img_size, self.height or self.img_size)
+    def generation_request(self) -> GenerationRequest:
+        width, height = self.width or self.img_size, self.height or self.img_size
+        return self._generation_request(1, width, height)
 
 
-class Images(Options):
-    """Other fields of OpenAI's (`quality`, `background`, `user` …) are taken and ignored."""
+class ImageRequest(GenerationOptions):
+    """Other fields of OpenAI's API (`quality`, `background`, `user` …) are accepted and ignored."""
 
     n: Annotated[int, Field(ge=1, le=10)] = 1
     size: Size | None = "auto"
-    model: Annotated[str | None, Field(description="Ours, or left out; see `/v1/models`.")] = None
+    model: Annotated[
+        str | None, Field(description="The served model, or left out; see `/v1/models`.")
+    ] = None
     output_format: Literal["png", "jpeg", "webp"] | None = "png"
     output_compression: Annotated[int | None, Field(ge=0, le=100)] = None
-    priority: Annotated[int | None, Field(description="1 goes first, 9 last: 5.")] = None
+    priority: Annotated[int | None, Field(description="1 goes first, 9 last; default 5.")] = None
     guidance_rescale: float | None = None
     guidance_start: float | None = None
     guidance_end: float | None = None
@@ -77,7 +82,7 @@ class Images(Options):
 
     @field_validator("size")
     @classmethod
-    def _is_size(cls, size: str | None) -> str | None:
+    def _check_size(cls, size: str | None) -> str | None:
         if size not in (None, "", "auto") and not SIZE.fullmatch(size):
             raise ValueError("expected WxH in pixels, or auto")
         return size
@@ -86,61 +91,72 @@ class Images(Options):
     def format(self) -> Format:
         return Format(self.output_format or "png", self.output_compression)
 
-    def drawn_from(self, image: bytes | None, strength: float | None) -> Wish:
+    def _from_image(self, image: bytes | None, strength: float | None) -> GenerationRequest:
+        """image: the file to start from, or None for text to image."""
         found = SIZE.fullmatch(self.size or "")
         width, height = map(int, found.groups()) if found else (None, None)
-        return self._wish(self.n, width, height, init_image=image, strength=strength)
+        return self._generation_request(self.n, width, height, init_image=image, strength=strength)
 
 
-class Immediate(Images):
+class ImmediateImageRequest(ImageRequest):
+    """A request whose response has the pictures."""
+
     response_format: Literal["b64_json", "url"] | None = "b64_json"
     stream: bool | None = False
     partial_images: Annotated[int | None, Field(ge=0, le=3)] = 0
 
 
-class Generation(Immediate):
+class CreateImageRequest(ImmediateImageRequest):
+    """The body of `POST /v1/images/generations`."""
+
     model_config = ConfigDict(
-        json_schema_extra={"example": {"prompt": A_STAR, "seed": 7, "size": "auto", "n": 1}}
+        json_schema_extra={"example": {"prompt": EXAMPLE_PROMPT, "seed": 7, "size": "auto", "n": 1}}
     )
 
-    def wish(self) -> Wish:
-        return self.drawn_from(None, None)
+    def generation_request(self) -> GenerationRequest:
+        return self._from_image(None, None)
 
 
-class Edit(Immediate):
-    """image: PNG, JPEG or WebP; strength: the share of the steps that may change it."""
+class CreateImageEditRequest(ImmediateImageRequest):
+    """The form of `POST /v1/images/edits`.
+
+    `image` is a PNG, JPEG or WebP file. `strength` is the share of the steps that change it.
+    """
 
     image: list[UploadFile] = []
     images: Annotated[list[UploadFile], Field(alias="image[]")] = []
     mask: UploadFile | None = None
     strength: float | None = None
 
-    async def wish(self) -> Wish:
-        given = [*self.image, *self.images]
-        if len(given) != 1:
-            raise Failed(400, f"image: got {len(given)} pictures, expected 1", param="image")
+    async def generation_request(self) -> GenerationRequest:
+        files = [*self.image, *self.images]
+        if len(files) != 1:
+            raise ApiError(400, f"image: got {len(files)} pictures, expected 1", param="image")
         if self.mask is not None:
-            raise Failed(400, "mask: parts of a picture cannot be edited", param="mask")
-        return self.drawn_from(await given[0].read(), self.strength)
+            raise ApiError(400, "mask: parts of a picture cannot be edited", param="mask")
+        return self._from_image(await files[0].read(), self.strength)
 
 
-class Submission(Images):
-    """A picture that is fetched later: see `GET /v1/jobs/{id}`."""
+class CreateJobRequest(ImageRequest):
+    """The body of `POST /v1/jobs`. `GET /v1/jobs/{id}` has the pictures later."""
 
     model_config = ConfigDict(
-        json_schema_extra={"example": {"prompt": A_STAR, "seed": 7, "previews": True}}
+        json_schema_extra={"example": {"prompt": EXAMPLE_PROMPT, "seed": 7, "previews": True}}
     )
 
-    image: Annotated[str | None, Field(description="In base64: what to begin at.")] = None
+    image: Annotated[
+        str | None, Field(description="The picture to start from, in base64 or as a data: URL.")
+    ] = None
     strength: float | None = None
-    previews: Annotated[bool, Field(description="Whether events show how it comes about.")] = False
+    previews: Annotated[
+        bool, Field(description="Whether events have previews of the unfinished picture.")
+    ] = False
 
-    def wish(self) -> Wish:
+    def generation_request(self) -> GenerationRequest:
         if self.image is None:
-            return self.drawn_from(None, None)
+            return self._from_image(None, None)
         try:
-            # A page has it as a data: URL.
             image = base64.b64decode(self.image.rpartition(",")[2], validate=True)
         except (binascii.Error, ValueError):
-            raise Failed(400, "image: not base64", param="image") from None
-        return self.drawn_from(image, self.strength)
+            raise ApiError(400, "image: not base64", param="image") from None
+        return self._from_image(image, self.strength)

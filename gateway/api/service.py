@@ -1,4 +1,4 @@
-"""For those who look after it: is it alive, is it ready, what does it count, what is served."""
+"""Routes for operators: the served model, liveness, readiness and metrics."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from typing import Any
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from gateway.dependencies import Here
-from gateway.errors import Failed
+from gateway.dependencies import Injected
+from gateway.errors import ApiError
 
 router = APIRouter()
-UNSEEN = {"Cache-Control": "no-store"}
+HEADERS = {"Cache-Control": "no-store"}
 
 
 @router.get("/v1/models", tags=["OpenAI's API"], summary="What is served")
-async def models(house: Here) -> dict[str, Any]:
-    return {"object": "list", "data": [house.checkpoint.card]}
+async def models(dependencies: Injected) -> dict[str, Any]:
+    return {"object": "list", "data": [dependencies.served_model.card]}
 
 
 @router.get("/v1/models/{id:path}", tags=["OpenAI's API"], summary="One of them")
-async def model(id: str, house: Here) -> dict[str, Any]:
-    house.checkpoint.check(id)
-    return house.checkpoint.card
+async def model(id: str, dependencies: Injected) -> dict[str, Any]:
+    dependencies.served_model.check(id)
+    return dependencies.served_model.card
 
 
 @router.get("/healthz", tags=["Service"], summary="Alive; costs nothing")
@@ -32,11 +32,11 @@ async def alive() -> dict[str, str]:
 
 
 @router.get("/readyz", tags=["Service"], summary="A tiny picture goes through")
-async def ready(house: Here, response: Response) -> dict[str, str]:
-    if house.leaving:
-        raise Failed(503, "not ready: it is stopping", code="not_ready")
-    await house.readiness.check()
-    response.headers.update(UNSEEN)
+async def ready(dependencies: Injected, response: Response) -> dict[str, str]:
+    if dependencies.shutting_down:
+        raise ApiError(503, "not ready: it is stopping", code="not_ready")
+    await dependencies.readiness.check()
+    response.headers.update(HEADERS)
     return {"status": "ready"}
 
 
@@ -47,8 +47,9 @@ async def ready(house: Here, response: Response) -> dict[str, str]:
     response_class=Response,
     responses={200: {"content": {"text/plain": {}}}},
 )
-async def metrics(house: Here) -> Response:
-    counts = await house.store.counts()
-    house.metrics.jobs.labels("queued").set(counts.waiting)
-    house.metrics.jobs.labels("running").set(counts.running)
-    return Response(house.metrics.exposition(), media_type=CONTENT_TYPE_LATEST, headers=UNSEEN)
+async def metrics(dependencies: Injected) -> Response:
+    counts = await dependencies.store.counts()
+    metrics = dependencies.metrics
+    metrics.jobs.labels("queued").set(counts.waiting)
+    metrics.jobs.labels("running").set(counts.running)
+    return Response(metrics.exposition(), media_type=CONTENT_TYPE_LATEST, headers=HEADERS)

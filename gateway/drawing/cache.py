@@ -1,4 +1,4 @@
-"""Pictures that were drawn before: the same request, the same pictures."""
+"""The cache of drawn pictures."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from cachetools import LRUCache
 
 from relay_client.picture import Picture
 
-OVERHEAD = 1000  # bytes of a picture's own objects, about
+PICTURE_OVERHEAD_BYTES = 1000  # roughly what a picture's Python objects take beside its file
 
 
-def _bytes(pictures: list[Picture]) -> int:
-    return sum(len(picture.png) + OVERHEAD for picture in pictures)
+def _size(pictures: list[Picture]) -> int:
+    return sum(len(picture.png) + PICTURE_OVERHEAD_BYTES for picture in pictures)
 
 
 class Cache:
-    """Bounded in bytes; what was not asked for the longest time leaves first."""
+    """Pictures by their request's fingerprint: least recently used out first, bounded in bytes."""
 
-    def __init__(self, limit: int) -> None:
-        self._kept: LRUCache[str, list[Picture]] = LRUCache(limit, _bytes)
+    def __init__(self, max_bytes: int) -> None:
+        self._pictures: LRUCache[str, list[Picture]] = LRUCache(max_bytes, _size)
 
     def get(self, fingerprint: str) -> list[Picture] | None:
-        return self._kept.get(fingerprint)
+        return self._pictures.get(fingerprint)
 
     def put(self, fingerprint: str, pictures: list[Picture]) -> None:
-        if _bytes(pictures) <= self._kept.maxsize:
-            self._kept[fingerprint] = pictures
+        if _size(pictures) <= self._pictures.maxsize:
+            self._pictures[fingerprint] = pictures

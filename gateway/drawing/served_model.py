@@ -1,28 +1,29 @@
-"""What is served, by the name that clients know it by."""
+"""The model that this gateway serves, as `/v1/models` names it."""
 
 from __future__ import annotations
 
 import time
 from typing import Any
 
-from gateway.errors import Failed
+from gateway.errors import ApiError
 
 ENSEMBLE = "stable_diffusion"
 
 
-class Checkpoint:
+class ServedModel:
     def __init__(self, name: str) -> None:
         self._name = name
         self._created = int(time.time())
 
     def check(self, model: str | None) -> None:
+        """Raises ApiError with status 404 where a request names another model."""
         if model not in (None, "", ENSEMBLE, self._name):
             message = f"model: there is no {model[:80]!r} here, only {self._name!r}"
-            raise Failed(404, message, param="model", code="model_not_found")
+            raise ApiError(404, message, param="model", code="model_not_found")
 
     @property
     def card(self) -> dict[str, Any]:
-        """As OpenAI's API has a model."""
+        """OpenAI's model object."""
         return {
             "id": self._name,
             "object": "model",

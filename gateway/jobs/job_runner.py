@@ -1,7 +1,7 @@
-"""Works on jobs: takes them from the store, keeps a lease on each, and has them drawn.
+"""The job runner: claims jobs from the store, keeps a lease on each, and has them drawn.
 
-A gateway that dies lets its leases run out, and another takes its jobs up again from their start:
-the seeds were settled at submission, so the pictures are the same.
+When a gateway dies, the leases of its jobs run out, and another gateway claims them and starts them
+again. Submission fixed the seeds, so that the pictures are the same.
 """
 
 from __future__ import annotations
@@ -14,113 +14,120 @@ import time
 
 import tenacity
 
-from gateway.drawing.image_service import Studio
-from gateway.errors import Failed, document
+from gateway.drawing.image_service import ImageService
+from gateway.errors import ApiError, error_document
 from gateway.jobs.jobs import Job, Jobs
 from gateway.jobs.store import STORE_ERRORS, Store
 from gateway.metrics import Metrics
 
 log = logging.getLogger(__name__)
-LOOK_SECONDS = 0.5  # for a job that another gateway was given
+POLL_SECONDS = 0.5  # finds jobs that were submitted to another gateway
 HEARTBEAT_SECONDS = 0.5
 PURGE_SECONDS = 60
-STORE_AWAY_SECONDS = 1.0
-# Each preview has to be decoded, which may cost as much as a step or two.
-PREVIEWS, SIGNS_OF_LIFE = 10, 3
+STORE_RETRY_SECONDS = 1.0
+# Triton decodes each preview, which may cost as much as a step or two. A job without previews still
+# needs a few, since they are what tells its progress.
+PREVIEWS, PREVIEWS_FOR_PROGRESS = 10, 3
 
 
-def _may_pass(error: BaseException) -> bool:
-    return isinstance(error, Failed) and error.status_code == 503
+def _is_transient(error: BaseException) -> bool:
+    return isinstance(error, ApiError) and error.status_code == 503
 
 
 class JobRunner:
-    """most: jobs at once."""
+    """max_running: jobs at once; lease: in seconds."""
 
     def __init__(
-        self, store: Store, jobs: Jobs, studio: Studio, metrics: Metrics, most: int, lease: float
+        self,
+        store: Store,
+        jobs: Jobs,
+        image_service: ImageService,
+        metrics: Metrics,
+        max_running: int,
+        lease: float,
     ) -> None:
         self._store = store
         self._jobs = jobs
-        self._studio = studio
+        self._image_service = image_service
         self._metrics = metrics
-        self._room = asyncio.Semaphore(most)
+        self._slots = asyncio.Semaphore(max_running)
         self._lease = lease
         self._owner = secrets.token_hex(8)
-        self._working: set[asyncio.Task[None]] = set()
-        self._news = asyncio.Event()
-        self._purged = 0.0
-        self._retired = False
-        self._looking: asyncio.Task[None] | None = None
+        self._running: set[asyncio.Task[None]] = set()
+        self._woken = asyncio.Event()
+        self._purged_at = 0.0
+        self._claiming_stopped = False
+        self._claiming: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        self._looking = asyncio.create_task(self._look())
+        self._claiming = asyncio.create_task(self._claim_jobs())
 
-    def tell(self) -> None:
-        """There is a new job."""
-        self._news.set()
+    def wake(self) -> None:
+        """Has the runner look for a new job at once."""
+        self._woken.set()
 
-    def retire(self) -> None:
-        """Takes no more."""
-        self._retired = True
+    def stop_claiming(self) -> None:
+        """Claims no more jobs; the running ones go on."""
+        self._claiming_stopped = True
 
     async def stop(self, seconds: float) -> None:
-        """What does not end in time is left to others."""
-        self.retire()
-        if self._working:
-            _, late = await asyncio.wait(self._working, timeout=seconds)
-            await _cancelled(*late)
-        if self._looking:
-            await _cancelled(self._looking)
+        """Waits so long for the running jobs, and releases the others to other gateways."""
+        self.stop_claiming()
+        if self._running:
+            _, late = await asyncio.wait(self._running, timeout=seconds)
+            await _cancel(*late)
+        if self._claiming:
+            await _cancel(self._claiming)
 
-    async def _look(self) -> None:
-        while not self._retired:
-            await self._room.acquire()
-            if job := await self._claimed():
-                task = asyncio.create_task(self._work(job))
-                self._working.add(task)
-                task.add_done_callback(self._working.discard)
+    async def _claim_jobs(self) -> None:
+        while not self._claiming_stopped:
+            await self._slots.acquire()
+            if job := await self._next_job():
+                task = asyncio.create_task(self._run(job))
+                self._running.add(task)
+                task.add_done_callback(self._running.discard)
 
-    async def _claimed(self) -> str | None:
-        """Waits until there is one, or none is wanted."""
-        while not self._retired:
-            self._news.clear()
+    async def _next_job(self) -> str | None:
+        """Waits for a job and returns its id, or None once claiming has stopped."""
+        while not self._claiming_stopped:
+            self._woken.clear()
             try:
                 await self._purge()
                 if job := await self._store.claim(self._owner, self._lease):
                     return job
             except STORE_ERRORS as error:
                 log.warning("the store: %s", error)
-                await asyncio.sleep(STORE_AWAY_SECONDS)
+                await asyncio.sleep(STORE_RETRY_SECONDS)
             with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._news.wait(), LOOK_SECONDS)
+                await asyncio.wait_for(self._woken.wait(), POLL_SECONDS)
         return None
 
     async def _purge(self) -> None:
-        if time.monotonic() > self._purged + PURGE_SECONDS:
-            self._purged = time.monotonic()
+        if time.monotonic() > self._purged_at + PURGE_SECONDS:
+            self._purged_at = time.monotonic()
             await self._store.purge()
 
-    async def _work(self, id: str) -> None:
+    async def _run(self, id: str) -> None:
         try:
             job = await self._jobs.find(id)
             drawing = asyncio.create_task(self._draw(job))
             try:
-                if await self._is_done(id, drawing):
+                if await self._drawn_under_lease(id, drawing):
                     await self._store.finish(id)
             finally:
-                await _cancelled(drawing)
-        except Failed:  # it has expired
+                await _cancel(drawing)
+        except ApiError:  # the job has expired
             await self._store.finish(id)
         except asyncio.CancelledError:
             await self._store.release(id, self._owner)
             raise
-        except STORE_ERRORS as error:  # the lease runs out, and the job is taken up again
+        except STORE_ERRORS as error:  # the lease runs out, and the job is claimed again
             log.warning("the store: %s", error)
         finally:
-            self._room.release()
+            self._slots.release()
 
-    async def _is_done(self, id: str, drawing: asyncio.Task[None]) -> bool:
-        """False as soon as it is no longer ours: cancelled, or another's."""
+    async def _drawn_under_lease(self, id: str, drawing: asyncio.Task[None]) -> bool:
+        """Renews the lease until the job is drawn. False where the lease was lost."""
         while not (await asyncio.wait({drawing}, timeout=HEARTBEAT_SECONDS))[0]:
             if not await self._store.renew(id, self._owner, self._lease):
                 return False
@@ -132,44 +139,45 @@ class JobRunner:
             return
         status = "completed"
         try:
-            await self._attempts(job)
-        except Failed as failed:
+            await self._draw_with_retries(job)
+        except ApiError as error:
             status = "failed"
-            await self._jobs.end(job, {"status": status, **failed.document})
+            await self._jobs.record_end(job, {"status": status, **error.document})
         except STORE_ERRORS:
             raise
         except Exception:
             log.exception("job %s", job.id)
             status = "failed"
-            await self._jobs.end(job, {"status": status, **document(500, "it failed; see the log")})
+            document = error_document(500, "it failed; see the log")
+            await self._jobs.record_end(job, {"status": status, **document})
         self._metrics.finished_jobs.labels(status).inc()
 
-    async def _attempts(self, job: Job) -> None:
-        """Patiently: a job has time, and a Triton that died comes back within seconds."""
+    async def _draw_with_retries(self, job: Job) -> None:
+        """Retries for about a minute: a Triton that died comes back within seconds."""
         retrying = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception(_may_pass),
+            retry=tenacity.retry_if_exception(_is_transient),
             stop=tenacity.stop_after_attempt(8),
             wait=tenacity.wait_random_exponential(multiplier=0.5, max=15),
             reraise=True,
         )
-        await retrying(self._attempt, job)
+        await retrying(self._draw_once, job)
 
-    async def _attempt(self, job: Job) -> None:
+    async def _draw_once(self, job: Job) -> None:
         request_id = f"{job.id}.{secrets.token_hex(4)}"
-        previews = PREVIEWS if job.previews else SIGNS_OF_LIFE
-        await self._jobs.tell_progress(job, 0, job.wish.options.get("steps"), None)
-        answers = self._studio.stream(job.wish, request_id, previews)
-        async with contextlib.aclosing(answers):
-            async for seen in answers:
-                if seen.is_final:
-                    files = [await job.format.encode(picture.png) for picture in seen.pictures]
-                    await self._jobs.complete(job, seen.steps, files)
+        previews = PREVIEWS if job.previews else PREVIEWS_FOR_PROGRESS
+        await self._jobs.record_progress(job, 0, job.request.options.get("steps"), None)
+        responses = self._image_service.stream(job.request, request_id, previews)
+        async with contextlib.aclosing(responses):
+            async for preview in responses:
+                if preview.is_final:
+                    files = [await job.format.encode(picture.png) for picture in preview.pictures]
+                    await self._jobs.complete(job, preview.steps, files)
                 else:
-                    preview = seen.pictures[0].png if job.previews else None
-                    await self._jobs.tell_progress(job, seen.step, seen.steps, preview)
+                    png = preview.pictures[0].png if job.previews else None
+                    await self._jobs.record_progress(job, preview.step, preview.steps, png)
 
 
-async def _cancelled(*tasks: asyncio.Task[None]) -> None:
+async def _cancel(*tasks: asyncio.Task[None]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

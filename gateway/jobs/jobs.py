@@ -1,8 +1,10 @@
-"""Pictures that are fetched later: what the store knows of a job, and who may ask.
+"""Jobs as records in the store, and who may read them.
 
-job:<id>       what was asked for, written once
-job:<id>:step  how far it is, by whoever runs it
-job:<id>:end   how it ended; whoever writes it first decides
+job:<id>          the job as submitted
+job:<id>:step     its progress, written by the gateway that runs it
+job:<id>:preview  its latest preview, a PNG
+job:<id>:<index>  a finished picture
+job:<id>:end      how it ended; of several writers, the first decides
 """
 
 from __future__ import annotations
@@ -14,67 +16,74 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.drawing.formats import Format
-from gateway.drawing.generation import Wish
-from gateway.errors import Failed
+from gateway.drawing.generation_request import GenerationRequest
+from gateway.errors import ApiError
 from gateway.jobs.store import Store
 
-PRIORITY_SECONDS = 10.0  # as the denoising loop has it: waiting so long counts as one priority
-USUAL_PRIORITY = 5
+# As in the denoising loop: a job that has waited so long overtakes the next higher priority.
+PRIORITY_SECONDS = 10.0
+DEFAULT_PRIORITY = 5
 CANCELLED = {"status": "cancelled"}
 
 
 @dataclass(frozen=True)
 class Job:
+    """owner: the caller that submitted it; created_at: in seconds since 1970."""
+
     id: str
     owner: str
     created_at: float
     previews: bool
     format: Format
-    wish: Wish
+    request: GenerationRequest
 
     def as_json(self) -> bytes:
-        return json.dumps({**vars(self), "wish": self.wish.as_json()}).encode()
+        return json.dumps({**vars(self), "request": self.request.as_json()}).encode()
 
     @classmethod
     def from_json(cls, text: bytes) -> Job:
-        said = json.loads(text)
-        wish, format = Wish.from_json(said.pop("wish")), Format(*said.pop("format"))
-        return cls(**said, wish=wish, format=format)
+        fields = json.loads(text)
+        request = GenerationRequest.from_json(fields.pop("request"))
+        format = Format(*fields.pop("format"))
+        return cls(**fields, request=request, format=format)
 
 
 class Jobs:
-    """seconds: how long a job, and then its pictures, are kept."""
+    """seconds: how long a job, and then its pictures, are kept; max_waiting: jobs in the queue."""
 
-    def __init__(self, store: Store, seconds: float, most: int) -> None:
+    def __init__(self, store: Store, seconds: float, max_waiting: int) -> None:
         self._store = store
         self._seconds = seconds
-        self._most = most
+        self._max_waiting = max_waiting
 
-    async def submit(self, wish: Wish, format: Format, previews: bool, owner: str) -> Job:
-        wish.tensors()  # what could not even be sent is refused at once
-        job = Job(secrets.token_urlsafe(16), owner, time.time(), previews, format, wish)
+    async def submit(
+        self, request: GenerationRequest, format: Format, previews: bool, owner: str
+    ) -> Job:
+        """Stores a job and puts it into the queue. Raises ApiError where the queue is full."""
+        request.tensors()  # refuses at once what could not be sent
+        job = Job(secrets.token_urlsafe(16), owner, time.time(), previews, format, request)
         await self._store.put(f"job:{job.id}", job.as_json(), self._seconds)
-        priority = wish.options.get("priority", USUAL_PRIORITY)
+        priority = request.options.get("priority", DEFAULT_PRIORITY)
         turn = job.created_at + PRIORITY_SECONDS * min(max(priority, 1), 9)
-        if not await self._store.enqueue(job.id, turn, self._most):
+        if not await self._store.enqueue(job.id, turn, self._max_waiting):
             await self._store.remove(f"job:{job.id}")
-            raise Failed(503, f"{self._most} jobs wait already", code="queue_full")
+            raise ApiError(503, f"{self._max_waiting} jobs wait already", code="queue_full")
         return job
 
     async def find(self, id: str, owner: str | None = None) -> Job:
-        """Raises a 404 for another owner's too."""
+        """The job. Raises ApiError with status 404, also where it is another owner's."""
         text = await self._store.get(f"job:{id}")
         job = text and Job.from_json(text)
         if not job or owner not in (None, job.owner):
-            raise Failed(404, "no such job, or it has expired", param="id", code="job_not_found")
+            raise ApiError(404, "no such job, or it has expired", param="id", code="job_not_found")
         return job
 
     async def state(self, job: Job) -> dict[str, Any]:
-        """As the API shows it, but for the addresses of its pictures."""
+        """The job's JSON document, still without the URLs of its pictures."""
         end = await self._read(job, "end")
         position = None if end else await self._store.position(job.id)
         progress = None if position else await self._read(job, "step")
-        progress = progress or {"step": 0, "steps": job.wish.options.get("steps")}
+        progress = progress or {"step": 0, "steps": job.request.options.get("steps")}
         status = "queued" if position else "running"
         return {
             "id": job.id,
@@ -90,11 +99,11 @@ class Jobs:
         }
 
     async def cancel(self, job: Job) -> None:
-        """What is over stays as it is; whoever runs it learns it at the next heartbeat."""
-        await self.end(job, CANCELLED)
+        """Leaves an ended job as it is. A running one stops at its runner's next heartbeat."""
+        await self.record_end(job, CANCELLED)
         await self._store.finish(job.id)
 
-    async def tell_progress(
+    async def record_progress(
         self, job: Job, step: int, steps: int | None, preview: bytes | None
     ) -> None:
         if preview is not None:
@@ -105,16 +114,18 @@ class Jobs:
     async def complete(self, job: Job, steps: int, files: list[bytes]) -> None:
         for index, file in enumerate(files):
             await self._store.put(f"job:{job.id}:{index}", file, self._seconds)
-        seeds = job.wish.seeds
+        seeds = job.request.seeds
         data = [{"seed": seed, "index": index} for index, seed in enumerate(seeds)]
-        progress = {"step": steps, "steps": steps} if steps else {}  # none are told of an edit
-        await self.end(job, {"status": "completed", **progress, "data": data})
+        progress = (
+            {"step": steps, "steps": steps} if steps else {}
+        )  # 0 for an edit, whose steps are unknown
+        await self.record_end(job, {"status": "completed", **progress, "data": data})
 
-    async def end(self, job: Job, how: dict[str, Any]) -> None:
-        """The job is kept as long as its end, from now on."""
+    async def record_end(self, job: Job, end: dict[str, Any]) -> None:
+        """end: the fields of the state that it changes. The job expires together with its end."""
         expires = {"expires_at": int(time.time() + self._seconds)}
         await self._store.put(f"job:{job.id}", job.as_json(), self._seconds)
-        ended = json.dumps({**how, **expires}).encode()
+        ended = json.dumps({**end, **expires}).encode()
         await self._store.add(f"job:{job.id}:end", ended, self._seconds)
 
     async def has_ended(self, job: Job) -> bool:
@@ -124,10 +135,10 @@ class Jobs:
         return await self._store.get(f"job:{job.id}:preview")
 
     async def file(self, id: str, index: int) -> bytes:
-        """Not only for its owner: who knows the id was told it."""
+        """A picture, for everyone who knows the unguessable id. Raises ApiError with status 404."""
         file = await self._store.get(f"job:{id}:{index}")
         if file is None:
-            raise Failed(404, "no such picture, or it has expired", code="picture_not_found")
+            raise ApiError(404, "no such picture, or it has expired", code="picture_not_found")
         return file
 
     async def _read(self, job: Job, part: str) -> dict[str, Any] | None:

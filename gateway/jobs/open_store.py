@@ -1,4 +1,4 @@
-"""The store that a URL names."""
+"""Opens the store of a URL."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from gateway.jobs.store import Store
 SQLITE = "sqlite:///"
 
 
-async def open_store(url: str, space: str, limit: int) -> Store:
-    """space: what shares a queue; limit: in bytes, for SQLite."""
+async def open_store(url: str, namespace: str, max_bytes: int) -> Store:
+    """namespace: gateways with the same one share a queue; max_bytes: of a SQLite file."""
     if url.startswith(SQLITE):
-        return await SqliteStore.open(url.removeprefix(SQLITE), space, limit)
-    return RedisStore(url, space)
+        return await SqliteStore.open(url.removeprefix(SQLITE), namespace, max_bytes)
+    return RedisStore(url, namespace)

@@ -1,4 +1,4 @@
-"""The store in Redis, for gateways on several machines. Its clock is the only one that counts."""
+"""The store in Redis, for gateways on several machines. All times are by the server's clock."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if redis.call('HGET', {OWNERS}, ARGV[1]) ~= ARGV[2] then return 0 end
 redis.call('ZADD', {RUNNING}, now + ARGV[3], ARGV[1])
 return 1
 """
-# A lease that is over at once: whoever claims takes those first.
+# The lease is over at once, and CLAIM takes such jobs first.
 RELEASE = f"""
 if redis.call('HGET', {OWNERS}, ARGV[1]) ~= ARGV[2] then return 0 end
 redis.call('ZADD', {RUNNING}, 0, ARGV[1])
@@ -45,15 +45,15 @@ return redis.call('HDEL', {OWNERS}, ARGV[1])
 
 
 class RedisStore:
-    def __init__(self, url: str, space: str) -> None:
+    def __init__(self, url: str, namespace: str) -> None:
         self._redis: Any = Redis.from_url(
             url,
             socket_timeout=SOCKET_SECONDS,
             socket_connect_timeout=SOCKET_SECONDS,
             retry=Retry(ExponentialBackoff(), RETRIES),
         )
-        # In braces: a cluster keeps them on one server, as a script needs them.
-        self._prefix = f"latent-relay:{{{space}}}:"
+        # The hash tag in braces keeps the keys on one server of a cluster, as scripts require.
+        self._prefix = f"latent-relay:{{{namespace}}}:"
         self._queue = [self._prefix + part for part in ("waiting", "running", "owners")]
 
     async def put(self, name: str, value: bytes, seconds: float) -> None:
@@ -94,7 +94,7 @@ class RedisStore:
         return Counts(*[await self._redis.zcard(queue) for queue in self._queue[:2]])
 
     async def purge(self) -> None:
-        """Redis does it by itself."""
+        """Nothing to do: Redis removes expired keys itself."""
 
     async def close(self) -> None:
         await self._redis.aclose()

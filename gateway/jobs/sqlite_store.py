@@ -1,6 +1,6 @@
-"""The store in one file, for the gateways of one machine.
+"""The store in one SQLite file, for the gateways of one machine.
 
-Every operation is one statement, and so happens whole or not at all.
+Every operation is one statement, and so is atomic.
 """
 
 from __future__ import annotations
@@ -57,22 +57,22 @@ FROM queue WHERE space = :space
 
 
 class SqliteStore:
-    def __init__(self, database: aiosqlite.Connection, space: str) -> None:
+    def __init__(self, database: aiosqlite.Connection, namespace: str) -> None:
         self._database = database
-        self._space = space
+        self._namespace = namespace
 
     @classmethod
-    async def open(cls, path: str, space: str, limit: int) -> SqliteStore:
+    async def open(cls, path: str, namespace: str, max_bytes: int) -> SqliteStore:
         file = Path(path).expanduser()
         if path != ":memory:":
             file.parent.mkdir(parents=True, exist_ok=True)
-            os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))  # it holds prompts
+            os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))  # prompts are private
         database = await aiosqlite.connect(file, isolation_level=None, timeout=BUSY_SECONDS)
         await database.execute("PRAGMA journal_mode = WAL")
         await database.execute("PRAGMA synchronous = NORMAL")
-        await database.execute(f"PRAGMA max_page_count = {limit // PAGE_BYTES}")
+        await database.execute(f"PRAGMA max_page_count = {max_bytes // PAGE_BYTES}")
         await database.executescript(SCHEMA)
-        return cls(database, space)
+        return cls(database, namespace)
 
     async def put(self, name: str, value: bytes, seconds: float) -> None:
         await self._change(PUT, name=name, value=value, expires=time.time() + seconds)
@@ -117,15 +117,15 @@ class SqliteStore:
         await self._database.close()
 
     async def _change(self, statement: str, **values: Any) -> int:
-        cursor = await self._database.execute(statement, self._with_own(values))
+        cursor = await self._database.execute(statement, self._with_context(values))
         changed = cursor.rowcount
         await cursor.close()
         return changed
 
     async def _row(self, statement: str, **values: Any) -> Any:
-        """The first one, or None; a statement that changes something is over when all are read."""
-        rows = list(await self._database.execute_fetchall(statement, self._with_own(values)))
+        """The first row, or None. Reads all rows, since only then a changing statement is done."""
+        rows = list(await self._database.execute_fetchall(statement, self._with_context(values)))
         return rows[0] if rows else None
 
-    def _with_own(self, values: dict[str, Any]) -> dict[str, Any]:
-        return {**values, "space": self._space, "now": time.time()}
+    def _with_context(self, values: dict[str, Any]) -> dict[str, Any]:
+        return {**values, "space": self._namespace, "now": time.time()}

@@ -1,4 +1,4 @@
-"""What outlives a gateway and is shared by several: things that expire, and a queue of jobs."""
+"""The interface of the store: expiring values and a queue of jobs, shared by several gateways."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class Counts(NamedTuple):
 
 
 class Store(Protocol):
-    """Names are the caller's own; what has expired is not there."""
+    """Values by name, and job ids in a queue. Expired values are never returned."""
 
     async def put(self, name: str, value: bytes, seconds: float) -> None: ...
 
     async def add(self, name: str, value: bytes, seconds: float) -> bool:
-        """Whether it was not there yet: of several who add, one does."""
+        """Puts a value where there is none. True for exactly one of several concurrent callers."""
         ...
 
     async def get(self, name: str) -> bytes | None: ...
@@ -29,31 +29,33 @@ class Store(Protocol):
     async def remove(self, name: str) -> None: ...
 
     async def enqueue(self, job: str, turn: float, limit: int) -> bool:
-        """The lowest turn goes first. False where `limit` jobs wait already."""
+        """Queues a job; the lowest turn is claimed first. False where `limit` jobs wait already."""
         ...
 
     async def claim(self, owner: str, seconds: float) -> str | None:
-        """A job that nobody works on, or whose owner let its lease run out."""
+        """Gives the owner a lease on a waiting job, or on one whose lease has run out."""
         ...
 
     async def renew(self, job: str, owner: str, seconds: float) -> bool:
-        """False where it is no longer the owner's: taken by another, or finished."""
+        """Extends a lease. False where another owner has the job, or it is finished."""
         ...
 
     async def release(self, job: str, owner: str) -> None:
-        """For another to take up."""
+        """Ends a lease early, so that another owner can claim the job."""
         ...
 
-    async def finish(self, job: str) -> None: ...
+    async def finish(self, job: str) -> None:
+        """Takes a job out of the queue."""
+        ...
 
     async def position(self, job: str) -> int | None:
-        """1 goes next; None where it does not wait."""
+        """1 for the job that is claimed next; None for one that does not wait."""
         ...
 
     async def counts(self) -> Counts: ...
 
     async def purge(self) -> None:
-        """Frees what has expired."""
+        """Deletes expired values."""
         ...
 
     async def close(self) -> None: ...

@@ -1,4 +1,4 @@
-"""Names each request, writes a line about it, counts it, and answers whatever went wrong."""
+"""The access log. It names each request, logs a line, counts it, and answers uncaught errors."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.errors import CLIENT_CLOSED_REQUEST, Failed
+from gateway.errors import CLIENT_CLOSED_REQUEST, ApiError
 from gateway.jobs.store import STORE_ERRORS
 from gateway.metrics import Metrics
 
 log = logging.getLogger("gateway.middleware.access_log")
-SAFE = re.compile(r"[\w.:-]{1,48}", re.ASCII)
+SAFE_ID = re.compile(r"[\w.:-]{1,48}", re.ASCII)
 
 
 def request_id(request: Request) -> str:
     return str(request.state.request_id)
 
 
-def triton_id(request: Request) -> str:
-    """Of its own, since Triton cancels by it, and a client may call two requests the same."""
+def triton_request_id(request: Request) -> str:
+    """A unique id for Triton, which cancels by it: clients may give two requests the same id."""
     return f"{request_id(request)}.{secrets.token_hex(4)}"
 
 
-class Access:
-    """The line has no prompts: no query, and of the path only which route it is."""
+class AccessLog:
+    """A line has no prompt: the route stands for the path, and the query is left out."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
@@ -41,32 +41,32 @@ class Access:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        begun = time.monotonic()
+        started = time.monotonic()
         offered = Headers(scope=scope).get("x-request-id", "")
-        name = offered if SAFE.fullmatch(offered) else uuid.uuid4().hex
-        scope.setdefault("state", {})["request_id"] = name
+        id = offered if SAFE_ID.fullmatch(offered) else uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = id
         status, size = CLIENT_CLOSED_REQUEST, 0
 
-        async def tell(message: Message) -> None:
+        async def send_counted(message: Message) -> None:
             nonlocal status, size
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["X-Request-Id"] = name
+                MutableHeaders(scope=message)["X-Request-Id"] = id
             size += len(message.get("body", b""))
             await send(message)
 
         try:
             with self._metrics.in_flight.track_inprogress():
-                await self._app(scope, receive, tell)
+                await self._app(scope, receive, send_counted)
         except Exception as error:
             if status != CLIENT_CLOSED_REQUEST:  # too late for another answer
                 raise
-            await _as_failure(error, name).response()(scope, receive, tell)
+            await _api_error(error, id).response()(scope, receive, send_counted)
         finally:
-            self._note(scope, status, time.monotonic() - begun, size)
+            self._record(scope, status, time.monotonic() - started, size)
         return None
 
-    def _note(self, scope: Scope, status: int, seconds: float, size: int) -> None:
+    def _record(self, scope: Scope, status: int, seconds: float, size: int) -> None:
         route = getattr(scope.get("route"), "path", "") or "other"
         self._metrics.requests.labels(route, status).inc()
         self._metrics.seconds.labels(route).observe(seconds)
@@ -84,11 +84,12 @@ class Access:
         log.info(json.dumps(line))
 
 
-def _as_failure(error: Exception, name: str) -> Failed:
-    if isinstance(error, Failed):
+def _api_error(error: Exception, id: str) -> ApiError:
+    """What the client is told of an error. The log has the cause of an unexpected one."""
+    if isinstance(error, ApiError):
         return error
     if isinstance(error, STORE_ERRORS):
         logging.getLogger(__name__).error("the store: %s", error)
-        return Failed(503, "the store is full or out of reach", code="no_store")
-    logging.getLogger(__name__).error("request %s", name, exc_info=error)
-    return Failed(500, f"it failed; the log knows request {name}")
+        return ApiError(503, "the store is full or out of reach", code="no_store")
+    logging.getLogger(__name__).error("request %s", id, exc_info=error)
+    return ApiError(500, f"it failed; the log knows request {id}")

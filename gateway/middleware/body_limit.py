@@ -1,4 +1,4 @@
-"""No body is longer than the limit, whether it says how long it is or not, nor takes for ever."""
+"""Limits of a request's body: its size, and the time that it may take to arrive."""
 
 from __future__ import annotations
 
@@ -8,39 +8,44 @@ import time
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.errors import Failed
+from gateway.errors import ApiError
 
 
 class BodyLimit:
-    def __init__(self, app: ASGIApp, most: int, seconds: float) -> None:
+    """Counts the bytes that arrive, whatever Content-Length says.
+
+    Raises ApiError: 413 for a body over max_bytes, 408 for one that takes longer than seconds.
+    """
+
+    def __init__(self, app: ASGIApp, max_bytes: int, seconds: float) -> None:
         self._app = app
-        self._most = most
+        self._max_bytes = max_bytes
         self._seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        said = Headers(scope=scope).get("content-length", "")
-        if said.isdecimal() and int(said) > self._most:
+        length = Headers(scope=scope).get("content-length", "")
+        if length.isdecimal() and int(length) > self._max_bytes:
             raise self._too_large()
-        end = time.monotonic() + self._seconds
-        size, over = 0, False
+        deadline = time.monotonic() + self._seconds
+        size, complete = 0, False
 
-        async def limited() -> Message:
-            nonlocal size, over
-            if over:
+        async def receive_limited() -> Message:
+            nonlocal size, complete
+            if complete:
                 return await receive()
             try:
-                message = await asyncio.wait_for(receive(), end - time.monotonic())
+                message = await asyncio.wait_for(receive(), deadline - time.monotonic())
             except asyncio.TimeoutError:
-                raise Failed(408, f"the body took longer than {self._seconds:g} s") from None
+                raise ApiError(408, f"the body took longer than {self._seconds:g} s") from None
             size += len(message.get("body", b""))
-            over = not message.get("more_body")
-            if size > self._most:
+            complete = not message.get("more_body")
+            if size > self._max_bytes:
                 raise self._too_large()
             return message
 
-        return await self._app(scope, limited, send)
+        return await self._app(scope, receive_limited, send)
 
-    def _too_large(self) -> Failed:
-        return Failed(413, f"the body is over {self._most:,} bytes", code="body_too_large")
+    def _too_large(self) -> ApiError:
+        return ApiError(413, f"the body is over {self._max_bytes:,} bytes", code="body_too_large")

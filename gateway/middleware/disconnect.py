@@ -1,4 +1,4 @@
-"""A client that leaves before its answer is whole ends the work on it."""
+"""Cancels a request whose client disconnects before the response is complete."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import asyncio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
-class HangUp:
-    """Reads ahead of the application, at most one message: else it could not see the end."""
+class CancelOnDisconnect:
+    """Reads at most one message ahead of the application, since ASGI tells a disconnect only so."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -19,19 +19,19 @@ class HangUp:
         messages: asyncio.Queue[Message] = asyncio.Queue(1)
         answered = asyncio.Event()
 
-        async def tell(message: Message) -> None:
+        async def send_noting_end(message: Message) -> None:
             if message["type"] == "http.response.body" and not message.get("more_body"):
                 answered.set()
             await send(message)
 
-        async def until_left() -> None:
+        async def until_disconnect() -> None:
             while (message := await receive())["type"] != "http.disconnect":
                 await messages.put(message)
-            if answered.is_set():  # what is done after the answer is not the client's affair
+            if answered.is_set():  # what follows a complete response is not cancelled
                 await asyncio.Event().wait()
 
-        watching = asyncio.ensure_future(until_left())
-        work = asyncio.ensure_future(self._app(scope, messages.get, tell))
+        watching = asyncio.ensure_future(until_disconnect())
+        work = asyncio.ensure_future(self._app(scope, messages.get, send_noting_end))
         try:
             await asyncio.wait({work, watching}, return_when=asyncio.FIRST_COMPLETED)
         finally:

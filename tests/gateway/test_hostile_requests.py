@@ -1,4 +1,4 @@
-"""What means no good is refused by the gateway in so many words, and none of it gets to Triton."""
+"""Hostile requests: the gateway refuses them with a message, and none of them reaches Triton."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from gateway.api.schemas import Submission
-from gateway.drawing.triton import OUTPUTS
-from gateway.errors import Failed
+from gateway.api.schemas import CreateJobRequest
+from gateway.drawing.triton_client import OUTPUTS
+from gateway.errors import ApiError
 from relay_client.grpc_transport import message
 from relay_client.transport import Call
 from tests.support.fake_triton_server import FakeTriton
-from tests.support.gateways import Front
+from tests.support.gateways import RunningGateway
 
 DEEP = 100_000
 JSON = "application/json"
@@ -58,31 +58,31 @@ PATHS = [
 
 
 @pytest.mark.parametrize("path", ["images/generations", "images/edits", "jobs"])
-def test_bodies_that_mean_no_good(front: Front, drawing: FakeTriton, path: str) -> None:
+def test_hostile_bodies(gateway: RunningGateway, fake_triton: FakeTriton, path: str) -> None:
     for kind, body in BODIES:
-        answer = front.http.post(f"/v1/{path}", content=body, headers={"Content-Type": kind})
+        answer = gateway.http.post(f"/v1/{path}", content=body, headers={"Content-Type": kind})
         assert answer.status_code == 400, (kind, body[:50], answer.text)
         assert answer.json()["error"]["message"]
-    assert not drawing.seen
+    assert not fake_triton.requests
 
 
-def test_addresses_that_mean_no_good(front: Front, drawing: FakeTriton) -> None:
+def test_hostile_queries(gateway: RunningGateway, fake_triton: FakeTriton) -> None:
     for query in QUERIES:
-        answer = front.http.get(f"/imagine?{query}")
+        answer = gateway.http.get(f"/imagine?{query}")
         assert answer.status_code == 400, (query[:50], answer.text)
-    assert not drawing.seen
+    assert not fake_triton.requests
 
 
-def test_paths_that_lead_nowhere(front: Front) -> None:
-    """As they stand there: no library has put them in order."""
+def test_paths_that_lead_nowhere(gateway: RunningGateway) -> None:
+    """Sent over a socket, since HTTP libraries normalise paths."""
     for path in PATHS:
-        with front.socket() as connection:
+        with gateway.socket() as connection:
             connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             assert connection.recv(12) in (b"HTTP/1.1 404", b"HTTP/1.1 400"), path
 
 
-def test_an_empty_picture_is_refused_in_triton_as_any_other(front: Front) -> None:
-    answer = front.http.post("/v1/jobs", json={"prompt": "a", "image": "", "seed": 1})
+def test_an_empty_picture_is_refused_in_triton_as_any_other(gateway: RunningGateway) -> None:
+    answer = gateway.http.post("/v1/jobs", json={"prompt": "a", "image": "", "seed": 1})
     assert answer.status_code == 202, answer.text
 
 
@@ -104,12 +104,14 @@ VALUES: dict[str, Callable[[], st.SearchStrategy[Any]]] = {
 
 
 @given(st.fixed_dictionaries({}, optional={name: value() for name, value in VALUES.items()}))
-def test_what_ends_the_wheels_tritonserver_cannot_be_said(said: dict[str, Any]) -> None:
-    """No parameter of a client's own, and no shape beyond a handful (SECURITY.md)."""
+def test_what_ends_the_wheels_tritonserver_cannot_be_sent(fields: dict[str, Any]) -> None:
+    """No parameter comes from a client, and no tensor has more than ten elements (SECURITY.md)."""
     try:
-        wish = Submission.model_validate_json(json.dumps({"prompt": "a", **said})).wish()
-        request = message(Call(wish.model, wish.tensors(), OUTPUTS, "mine"), 1.0)
-    except (Failed, ValidationError):
+        body = CreateJobRequest.model_validate_json(json.dumps({"prompt": "a", **fields}))
+        generation = body.generation_request()
+        call = Call(generation.model, generation.tensors(), OUTPUTS, "mine")
+        request = message(call, 1.0)
+    except (ApiError, ValidationError):
         return
     assert sorted(request.parameters) == ["error_codes", "timeout"]
     for tensor in (*request.inputs, *request.outputs):
@@ -119,22 +121,22 @@ def test_what_ends_the_wheels_tritonserver_cannot_be_said(said: dict[str, Any]) 
         assert len(raw) <= 1000
 
 
-def test_the_documentation_promises_what_is_sent(front: Front) -> None:
-    """So that a client made from it, and a fuzz, know what to expect."""
-    for path, operations in front.http.get("/openapi.json").json()["paths"].items():
+def test_the_documentation_promises_what_is_sent(gateway: RunningGateway) -> None:
+    """Clients and fuzzers are generated from it."""
+    for path, operations in gateway.http.get("/openapi.json").json()["paths"].items():
         for operation in operations.values():
             assert {"4XX", "5XX"} <= operation["responses"].keys(), path
             assert "422" not in operation["responses"], path
 
 
-def test_fuzz_by_the_gateways_own_openapi(front: Front, tmp_path: Path) -> None:
+def test_fuzz_by_the_gateways_own_openapi(gateway: RunningGateway, tmp_path: Path) -> None:
     """A few of the cases of `make fuzz`."""
     pytest.importorskip("schemathesis", reason="needs Python 3.11")
-    from tests.fuzz import gateway
+    from tests.fuzz import gateway as fuzz
     from tests.fuzz.notes import Notes
 
     notes = Notes(tmp_path / "notes.json")
-    sender = gateway.Sender(front.url, notes)
+    sender = fuzz.Sender(gateway.url, notes)
     for operation in sender.operations:
         sender.send(operation, 5, seed=1)
     assert notes.cases >= 5 * len(sender.operations)

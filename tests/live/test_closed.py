@@ -20,7 +20,7 @@ from ray_stages.launcher.triton_server import TritonServer
 from ray_stages.settings import Settings
 from relay_client import Client
 from tests.support.fake_triton_server import FakeTriton
-from tests.support.gateways import opened
+from tests.support.gateways import running_gateway
 from tests.support.paths import ROOT
 from tests.support.stacks import STAR, Stack, looks_like_the_star
 from tests.support.waiting import wait_until
@@ -178,13 +178,13 @@ def test_the_command_over_tls(
 def test_the_gateway_over_tls(
     encrypted: str,
     certificate: tuple[Path, Path],
-    drawing: FakeTriton,
+    fake_triton: FakeTriton,
     tmp_path: Path,
     addresses: str,
 ) -> None:
     given = {"triton_grpc": addresses.format(encrypted), "triton_tls_ca": certificate[0]}
-    with opened(drawing, tmp_path, **given) as front:
-        answer = front.http.get("/imagine", params={"prompt": STAR, "seed": 7})
+    with running_gateway(fake_triton, tmp_path, **given) as gateway:
+        answer = gateway.http.get("/imagine", params={"prompt": STAR, "seed": 7})
     assert answer.status_code == 200, answer.text
     assert looks_like_the_star(answer.content)
 

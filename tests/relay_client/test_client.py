@@ -9,7 +9,7 @@ import pytest
 
 from relay_client import AddressError, Client, RequestError
 from relay_client.options import OPTIONS, Options
-from tests.support.fake_triton_server import FakeTriton, Refusal, png_of
+from tests.support.fake_triton_server import FakeTriton, TritonError, png_of_seed
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("somewhere")]
 
@@ -31,7 +31,7 @@ def test_options_travel_with_name_type_and_shape(triton: FakeTriton, client: Cli
         dynamic_threshold=0.5,
         request_id="tuesday",
     )
-    [request] = triton.seen
+    [request] = triton.requests
     assert request.id == "tuesday"
     assert request.inputs == {
         "prompt": ("BYTES", [2], [b"a red circle", "ein grüner Stern ✦".encode()]),
@@ -62,7 +62,7 @@ def test_an_unknown_option_is_named(client: Client) -> None:
 def test_a_request_has_an_id_of_its_own(triton: FakeTriton, client: Client) -> None:
     client.generate("a")
     client.generate("a")
-    first, second = (request.id for request in triton.seen)
+    first, second = (request.id for request in triton.requests)
     assert first
     assert second
     assert first != second
@@ -71,34 +71,34 @@ def test_a_request_has_an_id_of_its_own(triton: FakeTriton, client: Client) -> N
 def test_an_init_image_goes_to_image_to_image(triton: FakeTriton, client: Client) -> None:
     file = b"\x89PNG\x00\xff\x00"
     [picture] = client.generate("a", init_image=file, strength=0.5, seed=7)
-    [request] = triton.seen
+    [request] = triton.requests
     assert request.model == "image_to_image"
     assert request.inputs["init_image"] == ("BYTES", [1], [file])
     assert request.inputs["strength"] == ("FP32", [1], [0.5])
-    assert picture.png == png_of(7)
+    assert picture.png == png_of_seed(7)
     assert list(picture.stages) == ["vae_encoder", "text_encoder", "unet", "vae_decoder"]
     assert picture.stages["vae_encoder"] == (1.0, 3.0)
 
 
 def test_latents_come_only_when_asked_for(triton: FakeTriton, client: Client) -> None:
     pictures = client.generate(["a", "b"], dump_latents_every=2)
-    assert triton.seen[0].inputs["dump_latents_every"] == ("INT32", [1], [2])
+    assert triton.requests[0].inputs["dump_latents_every"] == ("INT32", [1], [2])
     shapes = [picture.latents.shape for picture in pictures if picture.latents is not None]
     assert shapes == [(2, 1, 2, 2), (2, 1, 2, 2)]
     assert client.generate("a")[0].latents is None
-    assert "intermediate_latents" not in triton.seen[1].outputs
+    assert "intermediate_latents" not in triton.requests[1].outputs
 
 
 def test_zero_and_empty_are_values_not_absence(triton: FakeTriton, client: Client) -> None:
     client.generate("x", negative_prompt="", seed=0, guidance_scale=0.0)
-    assert triton.seen[0].inputs["negative_prompt"].values == [b""]
-    assert triton.seen[0].inputs["seed"].values == [0]
-    assert triton.seen[0].inputs["guidance_scale"].values == [0.0]
+    assert triton.requests[0].inputs["negative_prompt"].values == [b""]
+    assert triton.requests[0].inputs["seed"].values == [0]
+    assert triton.requests[0].inputs["guidance_scale"].values == [0.0]
 
 
 def test_no_prompts_are_left_to_the_server(triton: FakeTriton, client: Client) -> None:
     assert client.generate([]) == []
-    assert triton.seen[0].inputs["prompt"] == ("BYTES", [0], [])
+    assert triton.requests[0].inputs["prompt"] == ("BYTES", [0], [])
 
 
 def test_pictures_come_back_in_order(client: Client) -> None:
@@ -108,7 +108,7 @@ def test_pictures_come_back_in_order(client: Client) -> None:
         ("b", 1),
         ("c", 2),
     ]
-    assert [picture.png for picture in pictures] == [png_of(3), png_of(1), png_of(2)]
+    assert [picture.png for picture in pictures] == [png_of_seed(3), png_of_seed(1), png_of_seed(2)]
     assert pictures[0].size == (16, 8)
     assert pictures[0].stages["unet"] == (2.0, 250.0)
     assert pictures[0].stages["unet"].compute_ms == 250.0
@@ -120,7 +120,7 @@ def test_threads_share_a_client(client: Client) -> None:
         return picture.seed, picture.png
 
     with ThreadPoolExecutor(16) as pool:
-        assert list(pool.map(seed_and_png, range(64))) == [(n, png_of(n)) for n in range(64)]
+        assert list(pool.map(seed_and_png, range(64))) == [(n, png_of_seed(n)) for n in range(64)]
 
 
 @pytest.mark.parametrize(
@@ -134,36 +134,36 @@ def test_threads_share_a_client(client: Client) -> None:
 def test_so_is_one_that_is_being_restarted_or_is_full(
     triton: FakeTriton, client: Client, code: str, reason: str
 ) -> None:
-    triton.refusals = [Refusal(code, reason)]
-    assert client.generate("a", seed=3)[0].png == png_of(3)
-    assert len(triton.seen) == 2
+    triton.errors = [TritonError(code, reason)]
+    assert client.generate("a", seed=3)[0].png == png_of_seed(3)
+    assert len(triton.requests) == 2
 
 
 def test_only_a_busy_server_is_asked_again(triton: FakeTriton, client: Client) -> None:
-    triton.refusals = [Refusal("UNAVAILABLE", "busy"), Refusal("UNAVAILABLE", "busy")]
-    assert client.generate("a", seed=3)[0].png == png_of(3)
-    first, second, third = (request.timeout for request in triton.seen)
+    triton.errors = [TritonError("UNAVAILABLE", "busy"), TritonError("UNAVAILABLE", "busy")]
+    assert client.generate("a", seed=3)[0].png == png_of_seed(3)
+    first, second, third = (request.timeout for request in triton.requests)
     assert first > second > third  # one deadline, however many tries
 
-    triton.seen.clear()
-    triton.refusals = [Refusal("INTERNAL", "a bug")]
+    triton.requests.clear()
+    triton.errors = [TritonError("INTERNAL", "a bug")]
     with pytest.raises(RequestError, match="a bug"):
         client.generate("a")
-    assert len(triton.seen) == 1
+    assert len(triton.requests) == 1
 
 
 def test_tries_are_bounded(triton: FakeTriton, client: Client) -> None:
-    triton.refusals = [Refusal("UNAVAILABLE", "busy") for _ in range(100)]
+    triton.errors = [TritonError("UNAVAILABLE", "busy") for _ in range(100)]
     client.retries = 2
     with pytest.raises(RequestError, match="busy"):
         client.generate("a")
-    assert len(triton.seen) == 3
+    assert len(triton.requests) == 3
 
-    triton.seen.clear()
+    triton.requests.clear()
     client.retries, client.timeout = 1000, 0.3
     with pytest.raises(RequestError, match="busy"):
         client.generate("a")
-    assert 2 <= len(triton.seen) <= 6  # 0.05 s apart
+    assert 2 <= len(triton.requests) <= 6  # 0.05 s apart
 
 
 def test_waits_for_a_server_that_is_starting(protocol: str, free_port: int) -> None:
@@ -173,7 +173,7 @@ def test_waits_for_a_server_that_is_starting(protocol: str, free_port: int) -> N
     url = f"127.0.0.1:{free_port}"
     with Client(url, http=protocol == "http", timeout=10, retries=1000) as client:
         try:
-            assert client.generate("a", seed=9)[0].png == png_of(9)
+            assert client.generate("a", seed=9)[0].png == png_of_seed(9)
         finally:
             starter.join()
             started[0].stop()
@@ -182,7 +182,7 @@ def test_waits_for_a_server_that_is_starting(protocol: str, free_port: int) -> N
 @pytest.mark.filterwarnings("error")
 def test_infinite_guidance_is_left_to_the_server(triton: FakeTriton, client: Client) -> None:
     client.generate("a", guidance_scale=1e300)
-    assert triton.seen[0].inputs["guidance_scale"].values == [float("inf")]
+    assert triton.requests[0].inputs["guidance_scale"].values == [float("inf")]
 
 
 def test_an_address_for_http_is_not_one_for_grpc(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,4 +197,4 @@ def test_an_address_for_http_is_not_one_for_grpc(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("form", ["{}", "http://{}", "http://{}/"])
 def test_http_takes_both_forms_of_address(triton: FakeTriton, form: str) -> None:
     with Client(form.format(triton.url), http=True) as client:
-        assert client.generate("a", seed=9)[0].png == png_of(9)
+        assert client.generate("a", seed=9)[0].png == png_of_seed(9)

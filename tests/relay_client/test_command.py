@@ -13,7 +13,7 @@ import pytest
 
 from client import main
 from relay_client import Client, RequestError
-from tests.support.fake_triton_server import PROGRAM, FakeTriton, Refusal, png_of
+from tests.support.fake_triton_server import PROGRAM, FakeTriton, TritonError, png_of_seed
 from tests.support.terminal import run_on_terminal
 from tests.support.waiting import wait_until
 
@@ -28,12 +28,12 @@ EVERY_OPTION = """
 
 def test_options_left_out_are_not_sent(triton: FakeTriton) -> None:
     assert main(["a red circle", *triton.arguments]) == 0
-    assert list(triton.seen[0].inputs) == ["prompt"]
+    assert list(triton.requests[0].inputs) == ["prompt"]
 
 
 def test_command_line_passes_every_option(triton: FakeTriton) -> None:
     assert main(["a", "b", *EVERY_OPTION.split(), *triton.arguments]) == 0
-    [request] = triton.seen
+    [request] = triton.requests
     assert request.id == "tuesday"
     assert 59e6 < request.timeout <= 60e6
     assert {name: tensor.values for name, tensor in request.inputs.items()} == {
@@ -56,11 +56,11 @@ def test_command_line_passes_every_option(triton: FakeTriton) -> None:
 def test_command_starts_from_a_picture(
     triton: FakeTriton, somewhere: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (somewhere / "init.png").write_bytes(png_of(1))
+    (somewhere / "init.png").write_bytes(png_of_seed(1))
     start = ["--init-image", "init.png", "--strength", "0.5", "--timings"]
     assert main(["a", *start, *triton.arguments]) == 0
-    assert triton.seen[0].inputs["init_image"].values == [png_of(1)]
-    assert triton.seen[0].inputs["strength"].values == [0.5]
+    assert triton.requests[0].inputs["init_image"].values == [png_of_seed(1)]
+    assert triton.requests[0].inputs["strength"].values == [0.5]
     assert "vae_encoder        3.0 ms, after 1.0 ms in queue" in capsys.readouterr().out
 
 
@@ -74,7 +74,7 @@ def test_says_where_the_picture_is(
     triton: FakeTriton, somewhere: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["a red circle", "--timings", "-o", "circle.png", *triton.arguments]) == 0
-    assert (somewhere / "circle.png").read_bytes() == png_of(41)
+    assert (somewhere / "circle.png").read_bytes() == png_of_seed(41)
     text, errors = capsys.readouterr()
     assert text.splitlines() == [
         "circle.png  16x8  seed 41",
@@ -88,8 +88,8 @@ def test_says_where_the_picture_is(
 def test_several_pictures_are_numbered(triton: FakeTriton, somewhere: Path) -> None:
     assert main(["a", "b", "--seed", "1", "--seed", "2", *triton.arguments]) == 0
     assert {file.name: file.read_bytes() for file in somewhere.iterdir()} == {
-        "out-1.png": png_of(1),
-        "out-2.png": png_of(2),
+        "out-1.png": png_of_seed(1),
+        "out-2.png": png_of_seed(2),
     }
 
 
@@ -97,7 +97,7 @@ def test_json_is_all_there_is_on_standard_output(
     triton: FakeTriton, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["a", "b", "--seed", "5", "--json", *triton.arguments]) == 0
-    looks = {"seed": 5, "width": 16, "height": 8, "bytes": len(png_of(5))}
+    looks = {"seed": 5, "width": 16, "height": 8, "bytes": len(png_of_seed(5))}
     assert json.loads(capsys.readouterr().out) == {
         "pictures": [
             {"file": "out-1.png", "prompt": "a", **looks},
@@ -116,7 +116,7 @@ def test_picture_on_standard_output(
 ) -> None:
     assert main(["a", "-o", "-", *triton.arguments]) == 0
     picture, text = capfdbinary.readouterr()
-    assert picture == png_of(41)
+    assert picture == png_of_seed(41)
     assert text == b"-  16x8  seed 41\n"
     assert list(somewhere.iterdir()) == []
 
@@ -125,14 +125,14 @@ def test_picture_on_standard_output(
 def test_refusal_is_one_line_and_status_1(
     triton: FakeTriton, client: Client, code: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    triton.refusals = [
-        Refusal(code, "in ensemble 'stable_diffusion', steps: got 0,\nexpected 1 to 150")
+    triton.errors = [
+        TritonError(code, "in ensemble 'stable_diffusion', steps: got 0,\nexpected 1 to 150")
     ]
     assert main(["a", "--retries", "0", *triton.arguments]) == 1
     assert capsys.readouterr() == ("", "client.py: steps: got 0, expected 1 to 150\n")
 
     client.retries = 0
-    triton.refusals = [Refusal(code, "no")]
+    triton.errors = [TritonError(code, "no")]
     with pytest.raises(RequestError, match="no") as refused:
         client.generate("a")
     assert refused.value.code == code
@@ -149,11 +149,11 @@ def test_no_server(protocol: str, free_port: int, capsys: pytest.CaptureFixture[
 
 
 def test_a_server_that_dies_is_named(triton: FakeTriton) -> None:
-    triton.go_on.clear()
+    triton.proceed.clear()
     command = triton.command("a", "--retries", "0")
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        assert wait_until(lambda: len(triton.seen) == 1)
-        triton.die()
+        assert wait_until(lambda: len(triton.requests) == 1)
+        triton.kill()
         _, errors = process.communicate(timeout=10)
     assert process.returncode == 1
     assert errors.startswith(f"client.py: no server at {triton.url} (")
@@ -163,12 +163,12 @@ def test_a_server_that_dies_is_named(triton: FakeTriton) -> None:
 def test_silent_server_runs_into_the_timeout(
     triton: FakeTriton, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    triton.go_on.clear()
+    triton.proceed.clear()
     begun = time.monotonic()
     assert main(["a", "--timeout", "0.2", *triton.arguments]) == 1
     assert time.monotonic() - begun < 3
     assert capsys.readouterr().err == f"client.py: no answer from {triton.url} in time\n"
-    assert len(triton.seen) == 1
+    assert len(triton.requests) == 1
 
 
 def test_address_from_the_environment(
@@ -179,7 +179,7 @@ def test_address_from_the_environment(
     assert main(["a", *flags]) == 0
     monkeypatch.setenv(f"TRITON_{protocol.upper()}", f"127.0.0.1:{free_port}")
     assert main(["a", *triton.arguments]) == 0
-    assert len(triton.seen) == 2
+    assert len(triton.requests) == 2
 
 
 @pytest.mark.parametrize(
@@ -219,12 +219,12 @@ def test_numbers_too_large_for_the_wire(
 ) -> None:
     assert main(["a", option, str(number), *triton.arguments]) == 1
     assert capsys.readouterr().err.startswith(f"client.py: {option[2:]}: got {number}, expected ")
-    assert triton.seen == []
+    assert triton.requests == []
 
 
 def test_prompt_that_is_not_utf8_reaches_the_server(triton: FakeTriton) -> None:
     assert main([os.fsdecode(b"caf\xe9"), *triton.arguments]) == 0
-    assert triton.seen[0].inputs["prompt"].values == [b"caf\xe9"]
+    assert triton.requests[0].inputs["prompt"].values == [b"caf\xe9"]
 
 
 def test_progress_is_shown_on_a_terminal(triton: FakeTriton) -> None:

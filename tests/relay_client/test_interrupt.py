@@ -29,34 +29,34 @@ def interrupted(process: subprocess.Popen[str], signum: int = signal.SIGINT) -> 
 def test_interrupt_cancels_and_leaves_with_130(
     triton: FakeTriton, how: list[str], signum: int
 ) -> None:
-    triton.go_on.clear()
+    triton.proceed.clear()
     with subprocess.Popen(triton.command("a", *how), stderr=subprocess.PIPE, text=True) as process:
-        assert wait_until(lambda: len(triton.seen) == 1)
+        assert wait_until(lambda: len(triton.requests) == 1)
         assert interrupted(process, signum) == (130, "client.py: interrupted\n")
-    assert triton.seen[0].id
-    assert triton.cancelled == [triton.seen[0].id]
+    assert triton.requests[0].id
+    assert triton.cancelled_ids == [triton.requests[0].id]
 
 
 def test_interrupt_between_two_previews(triton: FakeTriton, somewhere: Path) -> None:
     triton.hold_at = 3
-    triton.go_on.clear()
+    triton.proceed.clear()
     command = triton.command("a", "--preview", ".", "--request-id", "tuesday")
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert wait_until((somewhere / "step_002.png").exists)
         assert interrupted(process) == (130, "client.py: interrupted\n")
-    assert triton.cancelled == ["tuesday"]
+    assert triton.cancelled_ids == ["tuesday"]
     assert not (somewhere / "out.png").exists()
 
 
 @pytest.mark.parametrize("protocol", ["grpc"], indirect=True)
 def test_a_second_interrupt_does_not_stop_the_cancelling(triton: FakeTriton) -> None:
     """As with `make image`: the terminal tells the client, and so does who runs it."""
-    triton.go_on.clear()
+    triton.proceed.clear()
     with subprocess.Popen(triton.command("a"), stderr=subprocess.PIPE, text=True) as process:
-        assert wait_until(lambda: len(triton.seen) == 1)
+        assert wait_until(lambda: len(triton.requests) == 1)
         process.send_signal(signal.SIGINT)
         assert interrupted(process, signal.SIGTERM) == (130, "client.py: interrupted\n")
-    assert triton.cancelled == [triton.seen[0].id]
+    assert triton.cancelled_ids == [triton.requests[0].id]
 
 
 def test_interrupt_while_nobody_answers_is_quick() -> None:
@@ -87,11 +87,11 @@ def test_interrupt_while_it_imports(module: str, free_port: int) -> None:
 
 def test_a_stream_that_is_closed_is_cancelled(triton: FakeTriton, client: Client) -> None:
     triton.hold_at = 3
-    triton.go_on.clear()
+    triton.proceed.clear()
     for preview in client.stream("a", request_id="tuesday"):
         if preview.step == 2:
             break
-    assert wait_until(lambda: triton.cancelled == ["tuesday"])
+    assert wait_until(lambda: triton.cancelled_ids == ["tuesday"])
 
 
 def test_what_has_come_to_its_end_is_not_cancelled(triton: FakeTriton, client: Client) -> None:
@@ -99,11 +99,11 @@ def test_what_has_come_to_its_end_is_not_cancelled(triton: FakeTriton, client: C
     for preview in client.stream("a"):
         if preview.is_final:
             break
-    assert triton.cancelled == []
+    assert triton.cancelled_ids == []
 
 
 def test_cancel_says_whether_there_was_such_a_request(triton: FakeTriton, client: Client) -> None:
     client.generate("a", request_id="tuesday")
     assert client.cancel("tuesday") is True
     assert client.cancel("wednesday") is False
-    assert triton.cancelled == ["tuesday", "wednesday"]
+    assert triton.cancelled_ids == ["tuesday", "wednesday"]

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from relay_client import Picture
-from tests.support.fake_triton_server import png_of
+from tests.support.fake_triton_server import png_of_seed
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("somewhere")]
 
 
 def a_picture() -> Picture:
-    return Picture("a", 7, png_of(7), {})
+    return Picture("a", 7, png_of_seed(7), {})
 
 
 def test_a_failed_write_leaves_the_old_file(
@@ -46,5 +46,5 @@ def test_a_pipe_is_written_to_not_replaced(somewhere: Path) -> None:
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     a_picture().save(pipe)
-    assert os.read(reader, 100_000) == png_of(7)
+    assert os.read(reader, 100_000) == png_of_seed(7)
     os.close(reader)

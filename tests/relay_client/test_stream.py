@@ -8,7 +8,7 @@ import pytest
 
 from client import main
 from relay_client import Client, RequestError
-from tests.support.fake_triton_server import FakeTriton, Refusal, png_of
+from tests.support.fake_triton_server import FakeTriton, TritonError, png_of_seed
 from tests.support.terminal import run_on_terminal
 from tests.support.waiting import wait_until
 
@@ -22,7 +22,7 @@ def test_previews_come_in_order_and_the_last_is_the_picture(client: Client) -> N
     assert [(preview.step, preview.steps) for preview in previews] == [(1, 3), (2, 3), (3, 3)]
     assert [preview.is_final for preview in previews] == [False, False, True]
     seen = [[picture.png for picture in preview.pictures] for preview in previews]
-    assert seen == [[png_of(7 + left), png_of(100 + left)] for left in (2, 1, 0)]
+    assert seen == [[png_of_seed(7 + left), png_of_seed(100 + left)] for left in (2, 1, 0)]
     last = previews[-1].pictures
     assert [(picture.prompt, picture.seed) for picture in last] == [("a", 7), ("b", 100)]
     assert last[0].stages["unet"] == (2.0, 250.0)
@@ -30,10 +30,10 @@ def test_previews_come_in_order_and_the_last_is_the_picture(client: Client) -> N
 
 def test_each_preview_comes_when_it_is_drawn(triton: FakeTriton, client: Client) -> None:
     triton.hold_at = 3
-    triton.go_on.clear()
+    triton.proceed.clear()
     previews = client.stream("a", steps=4)
     assert [next(previews).step for _ in range(2)] == [1, 2]  # while the third is not even begun
-    triton.go_on.set()
+    triton.proceed.set()
     assert [preview.step for preview in previews] == [3, 4]
 
 
@@ -41,7 +41,7 @@ def test_options_of_a_stream_travel(triton: FakeTriton, client: Client) -> None:
     options = {"steps": 4, "seed": 7, "scheduler": "ddim", "guidance_end": 0.5, "priority": 2}
     previews = client.stream("a ✦", preview_every=3, request_id="tuesday", **options)  # type: ignore[arg-type]
     assert [preview.step for preview in previews] == [3, 4]
-    [request] = triton.seen
+    [request] = triton.requests
     assert request.id == "tuesday"
     assert {name: tensor.values for name, tensor in request.inputs.items()} == {
         "prompt": ["a ✦".encode()],
@@ -54,7 +54,7 @@ def test_options_of_a_stream_travel(triton: FakeTriton, client: Client) -> None:
 @pytest.mark.parametrize("code", ["INVALID_ARGUMENT", "CANCELLED", "UNAVAILABLE"])
 def test_a_refusal_has_its_code(triton: FakeTriton, client: Client, code: str) -> None:
     client.retries = 0
-    triton.refusals = [Refusal(code, f"{ENSEMBLE}[request id: x] steps: got 0")]
+    triton.errors = [TritonError(code, f"{ENSEMBLE}[request id: x] steps: got 0")]
     with pytest.raises(RequestError, match=r"^steps: got 0$") as refused:
         list(client.stream("a"))
     assert refused.value.code == code
@@ -62,33 +62,33 @@ def test_a_refusal_has_its_code(triton: FakeTriton, client: Client, code: str) -
 
 @pytest.mark.parametrize("protocol", ["grpc"], indirect=True)
 def test_a_refusal_by_triton_itself_has_none(triton: FakeTriton, client: Client) -> None:
-    triton.refusals = [Refusal("UNKNOWN", "unknown model")]
+    triton.errors = [TritonError("UNKNOWN", "unknown model")]
     with pytest.raises(RequestError, match="unknown model") as refused:
         list(client.stream("a"))
     assert refused.value.code == "UNKNOWN"
 
 
 def test_a_failure_halfway_ends_the_stream(triton: FakeTriton, client: Client) -> None:
-    triton.fail_at = {3: Refusal("CANCELLED", f"{ENSEMBLE}cancelled")}
+    triton.fail_at = {3: TritonError("CANCELLED", f"{ENSEMBLE}cancelled")}
     previews = client.stream("a")
     assert [next(previews).step for _ in range(2)] == [1, 2]
     with pytest.raises(RequestError, match=r"^cancelled$") as failed:
         next(previews)
     assert failed.value.code == "CANCELLED"
-    assert len(triton.seen) == 1
+    assert len(triton.requests) == 1
 
 
 def test_a_busy_server_is_asked_again_only_before_the_first_preview(
     triton: FakeTriton, client: Client
 ) -> None:
-    triton.refusals = [Refusal("UNAVAILABLE", "busy")]
+    triton.errors = [TritonError("UNAVAILABLE", "busy")]
     assert [preview.step for preview in client.stream("a")] == [1, 2, 3, 4]
-    assert len(triton.seen) == 2
+    assert len(triton.requests) == 2
 
-    triton.fail_at = {2: Refusal("UNAVAILABLE", "stopping")}
+    triton.fail_at = {2: TritonError("UNAVAILABLE", "stopping")}
     with pytest.raises(RequestError, match="stopping"):
         list(client.stream("a"))
-    assert len(triton.seen) == 3
+    assert len(triton.requests) == 3
 
 
 def test_a_stream_without_an_end_is_an_error(triton: FakeTriton, client: Client) -> None:
@@ -99,10 +99,10 @@ def test_a_stream_without_an_end_is_an_error(triton: FakeTriton, client: Client)
 
 def test_a_server_that_dies_is_no_server(triton: FakeTriton, client: Client) -> None:
     triton.hold_at = 3
-    triton.go_on.clear()
+    triton.proceed.clear()
     previews = client.stream("a")
     assert [next(previews).step for _ in range(2)] == [1, 2]
-    triton.die()
+    triton.kill()
     with pytest.raises(ConnectionError, match=f"no server at {triton.url}"):
         next(previews)
 
@@ -110,10 +110,10 @@ def test_a_server_that_dies_is_no_server(triton: FakeTriton, client: Client) -> 
 def test_the_timeout_covers_all_steps(triton: FakeTriton, client: Client) -> None:
     client.timeout = 0.5
     triton.hold_at = 3
-    triton.go_on.clear()
+    triton.proceed.clear()
     with pytest.raises(TimeoutError, match="in time"):
         list(client.stream("a", request_id="tuesday"))
-    assert wait_until(lambda: triton.cancelled == ["tuesday"])
+    assert wait_until(lambda: triton.cancelled_ids == ["tuesday"])
 
 
 def test_wrong_numbers_are_refused_before_the_first_step(client: Client) -> None:
@@ -127,21 +127,23 @@ def test_command_writes_the_final_picture(
     triton: FakeTriton, somewhere: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["a", "--stream", "--seed", "7", "--timings", *triton.arguments]) == 0
-    assert {file.name: file.read_bytes() for file in somewhere.iterdir()} == {"out.png": png_of(7)}
+    assert {file.name: file.read_bytes() for file in somewhere.iterdir()} == {
+        "out.png": png_of_seed(7)
+    }
     text, errors = capsys.readouterr()
     assert text.splitlines()[0] == "out.png  16x8  seed 7"
     assert errors == ""
-    assert triton.seen[0].value("preview_every", 0) == 1
+    assert triton.requests[0].value("preview_every", 0) == 1
 
 
 def test_command_keeps_the_previews(triton: FakeTriton, somewhere: Path) -> None:
     arguments = ["--preview", "far/steps", "--preview-every", "3", "--seed", "7"]
     assert main(["a", *arguments, *triton.arguments]) == 0
     assert {file.name: file.read_bytes() for file in (somewhere / "far/steps").iterdir()} == {
-        "step_003.png": png_of(8),
-        "step_004.png": png_of(7),
+        "step_003.png": png_of_seed(8),
+        "step_004.png": png_of_seed(7),
     }
-    assert (somewhere / "out.png").read_bytes() == png_of(7)
+    assert (somewhere / "out.png").read_bytes() == png_of_seed(7)
 
 
 def test_command_numbers_the_previews_of_several_prompts(

@@ -1,4 +1,4 @@
-"""The system's Chromium, and the page in it as a visitor uses it."""
+"""The system's Chromium, and a page object for the gateway's page."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-PATIENCE_MS = 10_000
-DESK = {"width": 1360, "height": 860}
+EXECUTABLES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+TIMEOUT_MS = 10_000
+DESKTOP = {"width": 1360, "height": 860}
 PHONE = {"width": 360, "height": 740}
 
 
-def program() -> str:
-    """Skips the test where there is none."""
-    found = next(filter(None, map(shutil.which, NAMES)), None)
+def executable_path() -> str:
+    """The path of Chromium. Skips the test where there is none."""
+    found = next(filter(None, map(shutil.which, EXECUTABLES)), None)
     if found is None:
         pytest.skip("there is no Chromium on this machine")
     return found
@@ -27,10 +27,10 @@ def program() -> str:
 
 @contextmanager
 def chromium() -> Iterator[Any]:
-    """A headless browser; skips the test where it, or Playwright, is not installed."""
+    """A headless browser. Skips the test where it, or Playwright, is not installed."""
     playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
     sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
-    executable = program()
+    executable = executable_path()
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=executable, args=sandbox)
         yield browser
@@ -38,76 +38,77 @@ def chromium() -> Iterator[Any]:
 
 
 def expect(locator: Any) -> Any:
-    """Playwright's, which waits."""
+    """Playwright's assertions, which wait for the expected state."""
     from playwright.sync_api import expect
 
     return expect(locator)
 
 
-class Visit:
-    """One visitor with a profile of their own, who notes what the console complains about."""
+class GatewayPage:
+    """The page in a tab of a new profile. tab: Playwright's page; console_errors: with warnings."""
 
     def __init__(self, browser: Any, url: str, **options: Any) -> None:
-        options.setdefault("viewport", DESK)
+        options.setdefault("viewport", DESKTOP)
         self.context = browser.new_context(**options)
-        self.context.set_default_timeout(PATIENCE_MS)
-        self.page = self.context.new_page()
-        self.complaints: list[str] = []
-        self.page.on("console", self._note)
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.context.set_default_timeout(TIMEOUT_MS)
+        self.tab = self.context.new_page()
+        self.console_errors: list[str] = []
+        self.tab.on("console", self._record)
+        self.tab.on("pageerror", lambda error: self.console_errors.append(str(error)))
         self.url = url
-        self.page.goto(url)
+        self.tab.goto(url)
 
-    def _note(self, message: Any) -> None:
-        # That a server refused, or was not there, Chromium notes itself: no page can prevent it.
+    def _record(self, message: Any) -> None:
+        # Chromium itself logs failed requests. A page cannot prevent that.
         if message.type in ("error", "warning") and "Failed to load resource" not in message.text:
-            self.complaints.append(message.text)
+            self.console_errors.append(message.text)
 
-    def leave(self) -> None:
+    def close(self) -> None:
         self.context.close()
 
-    def ask(self, prompt: str) -> None:
-        self.page.get_by_label("Prompt", exact=True).fill(prompt)
+    def type_prompt(self, prompt: str) -> None:
+        self.tab.get_by_label("Prompt", exact=True).fill(prompt)
 
     def generate(self, prompt: str) -> None:
-        self.ask(prompt)
-        self.page.get_by_role("button", name="Generate").click()
+        self.type_prompt(prompt)
+        self.tab.get_by_role("button", name="Generate").click()
 
     def draw(self, prompt: str) -> None:
-        """And waits for it."""
+        """Generates, and waits for the first picture in the gallery."""
         before = self.thumbnails.count()
         self.generate(prompt)
         self.thumbnails.nth(before).wait_for()
 
     @property
     def stage(self) -> Any:
-        return self.page.get_by_role("region", name="Drawing")
+        return self.tab.get_by_role("region", name="Drawing")
 
     @property
     def state(self) -> Any:
-        return self.page.locator("#state")
+        return self.tab.locator("#state")
 
     @property
     def thumbnails(self) -> Any:
-        return self.page.locator("#thumbnails img")
+        return self.tab.locator("#thumbnails img")
 
     @property
     def preview(self) -> str | None:
-        source: str | None = self.page.locator("#tiles img").first.get_attribute("src")
+        source: str | None = self.tab.locator("#tiles img").first.get_attribute("src")
         return source
 
     def press(self, name: str) -> None:
-        """A button below the picture on the stage."""
+        """Clicks a button below the picture that is shown."""
         self.stage.get_by_role("button", name=name).click()
 
-    def give(self, button: str, path: Path) -> None:
-        with self.page.expect_file_chooser() as chooser:
-            self.page.get_by_role("button", name=button).click()
+    def choose_file(self, button: str, path: Path) -> None:
+        """Clicks a button that opens a file chooser, and chooses a file."""
+        with self.tab.expect_file_chooser() as chooser:
+            self.tab.get_by_role("button", name=button).click()
         chooser.value.set_files(path)
 
     def drop(self, file: bytes, half: str) -> None:
-        """Drags a PNG over the page and lets it go over one of the offers."""
-        transfer = self.page.evaluate_handle(
+        """Drops a PNG on the half of the drop zone with the given text."""
+        transfer = self.tab.evaluate_handle(
             """(bytes) => {
               const transfer = new DataTransfer();
               const type = "image/png";
@@ -116,7 +117,7 @@ class Visit:
             }""",
             list(file),
         )
-        self.page.dispatch_event("body", "dragenter", {"dataTransfer": transfer})
-        offer = self.page.get_by_text(half)
+        self.tab.dispatch_event("body", "dragenter", {"dataTransfer": transfer})
+        offer = self.tab.get_by_text(half)
         offer.dispatch_event("dragover", {"dataTransfer": transfer})
         offer.dispatch_event("drop", {"dataTransfer": transfer})

@@ -1,4 +1,4 @@
-"""A stand-in for Triton that speaks both of its protocols on real sockets."""
+"""A fake Triton that speaks gRPC and HTTP on real sockets."""
 
 from __future__ import annotations
 
@@ -35,44 +35,47 @@ PROGRAM = ROOT / "client.py"
 HTTP_STATUS = {"INVALID_ARGUMENT": 400, "CANCELLED": 499, "INTERNAL": 500, "UNAVAILABLE": 503}
 
 
-def png_of(seed: int) -> bytes:
+def png_of_seed(seed: int) -> bytes:
     return encoded(Image.new("RGB", (16, 8), (seed % 256, 0, 0)))
 
 
-class Refusal(Exception):
+class TritonError(Exception):
+    """An error that the fake answers with. code: the name of a gRPC status."""
+
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
 
     @property
-    def coded(self) -> str:
-        """As a stage words it for who asks for codes; UNKNOWN is Triton's own, before any stage."""
+    def message_with_code(self) -> str:
+        """As a stage writes it for clients that ask for codes. UNKNOWN is Triton's own error."""
         if self.code == "UNKNOWN":
             return self.message
-        told = PREFIXES.match(self.message)
-        place = told.end() if told else 0
-        return f"{self.message[:place]}[{self.code}] {self.message[place:]}"
+        prefix = PREFIXES.match(self.message)
+        end = prefix.end() if prefix else 0
+        return f"{self.message[:end]}[{self.code}] {self.message[end:]}"
 
 
 class FakeTriton:
-    """Draws a picture in the colour of its seed, after what it was told to do first.
+    """Answers with a plain picture in the colour of the seed, and records the requests.
 
-    In a stream it waits in front of the step `hold_at` for `go_on`, and fails at `fail_at`.
+    errors: what the next requests are answered with; fail_at: errors of a stream by step.
+    A request waits for `proceed`, a stream only before the step `hold_at`.
     """
 
     def __init__(self, protocol: str, port: int = 0) -> None:
-        self.seen: list[Request] = []
-        self.cancelled: list[str] = []
-        self.ended: dict[str, bool] = {}  # whether the client's call was still there at its end
-        self.refusals: list[Refusal] = []
-        self.fail_at: dict[int, Refusal] = {}
+        self.requests: list[Request] = []
+        self.cancelled_ids: list[str] = []
+        self.client_present_at_end: dict[str, bool] = {}  # by id
+        self.errors: list[TritonError] = []
+        self.fail_at: dict[int, TritonError] = {}
         self.hold_at = 1
         self.ends_early = False
-        self.go_on = threading.Event()
-        self.go_on.set()
+        self.proceed = threading.Event()
+        self.proceed.set()
         start = {"grpc": self._serve_grpc, "http": self._serve_http}[protocol]
-        port, self.die = start(port)
+        port, self.kill = start(port)
         self.url = f"127.0.0.1:{port}"
         self.arguments = ["--url", self.url] + ["--http"] * (protocol == "http")
 
@@ -81,30 +84,30 @@ class FakeTriton:
         return [sys.executable, str(PROGRAM), *arguments, *self.arguments]
 
     def stop(self) -> None:
-        self.go_on.set()
-        self.die()
+        self.proceed.set()
+        self.kill()
 
     def infer(self, request: Request) -> Arrays:
         if request.model == "cancel":
-            self.cancelled.append(request.inputs["request_id"].values[0].decode())
-            found = self.cancelled[-1] in {seen.id for seen in self.seen}
+            self.cancelled_ids.append(request.inputs["request_id"].values[0].decode())
+            found = self.cancelled_ids[-1] in {request.id for request in self.requests}
             return {"found": np.array([found])}
         assert request.model in ("stable_diffusion", "image_to_image")
-        self.seen.append(request)
-        self.go_on.wait()
-        if self.refusals:
-            raise self.refusals.pop(0)
+        self.requests.append(request)
+        self.proceed.wait()
+        if self.errors:
+            raise self.errors.pop(0)
         return self._draw(request)
 
     def stream(self, request: Request) -> Iterator[Arrays]:
         assert request.model == "stable_diffusion_stream"
-        self.seen.append(request)
-        if self.refusals:
-            raise self.refusals.pop(0)
+        self.requests.append(request)
+        if self.errors:
+            raise self.errors.pop(0)
         steps, every = request.value("steps", 4), request.value("preview_every", 1)
         for step in range(1, steps + 1):
             if step == self.hold_at:
-                self.go_on.wait()
+                self.proceed.wait()
             if step in self.fail_at:
                 raise self.fail_at[step]
             if self.ends_early and step == steps:
@@ -115,14 +118,14 @@ class FakeTriton:
                     "steps_used": np.array([steps], np.int32),
                     "is_final": np.array([step == steps]),
                 }
-                yield {**self._draw(request, fading=steps - step), **progress}
+                yield {**self._draw(request, remaining=steps - step), **progress}
 
-    def _draw(self, request: Request, fading: int = 0) -> Arrays:
+    def _draw(self, request: Request, remaining: int = 0) -> Arrays:
         count = len(request.inputs["prompt"].values)
         seeds = request.inputs["seed"].values if "seed" in request.inputs else [41]
         seeds = seeds * count if len(seeds) == 1 else seeds
-        known = {
-            "image": np.array([png_of(seed + fading) for seed in seeds], np.object_),
+        arrays = {
+            "image": np.array([png_of_seed(seed + remaining) for seed in seeds], np.object_),
             "seed_used": np.array(seeds, np.int64),
             "text_encoder_ms": np.array([0.5, 1.5], np.float32),
             "vae_encoder_ms": np.array([1.0, 3.0], np.float32),
@@ -130,7 +133,7 @@ class FakeTriton:
             "vae_decoder_ms": np.array([0.25, 12.0], np.float32),
             "intermediate_latents": np.arange(count * 8, dtype=np.float32).reshape(-1, 2, 1, 2, 2),
         }
-        return {name: array for name, array in known.items() if name in request.outputs}
+        return {name: array for name, array in arrays.items() if name in request.outputs}
 
     def _serve_grpc(self, port: int) -> tuple[int, Callable[[], object]]:
         fake = self
@@ -138,27 +141,29 @@ class FakeTriton:
         class Service(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]
             def ModelInfer(self, message: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
                 try:
-                    drawn = fake.infer(grpc_request(message))
-                    fake.ended[message.id] = context.is_active()
-                    return grpc_answer(message, drawn)
-                except Refusal as refusal:
-                    context.abort(grpc.StatusCode[refusal.code], refusal.message)
+                    outputs = fake.infer(grpc_request(message))
+                    fake.client_present_at_end[message.id] = context.is_active()
+                    return grpc_answer(message, outputs)
+                except TritonError as error:
+                    context.abort(grpc.StatusCode[error.code], error.message)
 
             def ModelStreamInfer(  # noqa: N802
                 self, messages: Iterator[Any], context: grpc.ServicerContext
             ) -> Iterator[Any]:
-                # It ends a real one, now and then.
+                # Such a call can crash a real Triton.
                 assert "triton_grpc_error" not in dict(context.invocation_metadata())
                 for message in messages:
                     assert message.parameters["error_codes"].bool_param
                     try:
-                        for drawn in fake.stream(grpc_request(message)):
-                            fake.ended[message.id] = context.is_active()
+                        for outputs in fake.stream(grpc_request(message)):
+                            fake.client_present_at_end[message.id] = context.is_active()
                             yield service_pb2.ModelStreamInferResponse(
-                                infer_response=grpc_answer(message, drawn)
+                                infer_response=grpc_answer(message, outputs)
                             )
-                    except Refusal as refusal:
-                        yield service_pb2.ModelStreamInferResponse(error_message=refusal.coded)
+                    except TritonError as error:
+                        yield service_pb2.ModelStreamInferResponse(
+                            error_message=error.message_with_code
+                        )
 
             def ServerLive(self, message: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
                 return service_pb2.ServerLiveResponse(live=True)
@@ -187,32 +192,32 @@ class FakeTriton:
             def infer(self, model: str, body: bytes) -> None:
                 size = int(self.headers["Inference-Header-Content-Length"])
                 try:
-                    drawn = fake.infer(http_request(model, body[:size], body[size:]))
-                except Refusal as refusal:
-                    answer = json.dumps({"error": refusal.message}).encode()
-                    self.respond(HTTP_STATUS[refusal.code], answer)
+                    outputs = fake.infer(http_request(model, body[:size], body[size:]))
+                except TritonError as error:
+                    answer = json.dumps({"error": error.message}).encode()
+                    self.respond(HTTP_STATUS[error.code], answer)
                 else:
-                    head, raw = http_answer(drawn)
+                    head, raw = http_answer(outputs)
                     self.respond(200, head + raw, len(head))
 
             def generate_stream(self, model: str, body: bytes) -> None:
-                """As Triton does it: the first answer decides on the status."""
-                begun = False
+                """As in Triton, the first event decides on the HTTP status."""
+                started = False
                 try:
-                    for drawn in fake.stream(generate_request(model, body)):
-                        if not begun:
+                    for outputs in fake.stream(generate_request(model, body)):
+                        if not started:
                             self.send_response(200)
                             self.send_header("Transfer-Encoding", "chunked")
                             self.end_headers()
-                            begun = True
-                        self.chunk(sse_event(drawn))
-                except Refusal as refusal:
-                    told = f"data: {json.dumps({'error': refusal.coded})}\n\n".encode()
-                    if begun:
-                        self.chunk(told)
+                            started = True
+                        self.chunk(sse_event(outputs))
+                except TritonError as error:
+                    event = f"data: {json.dumps({'error': error.message_with_code})}\n\n".encode()
+                    if started:
+                        self.chunk(event)
                     else:
-                        self.respond(HTTP_STATUS[refusal.code], told)
-                if begun:
+                        self.respond(HTTP_STATUS[error.code], event)
+                if started:
                     self.chunk(b"")
 
             def chunk(self, data: bytes) -> None:
@@ -232,16 +237,16 @@ class FakeTriton:
 
         class Server(ThreadingHTTPServer):
             def handle_error(self, *_: object) -> None:
-                """A client that has left is no news."""
+                """Nothing to report: the client has disconnected."""
 
         server = Server(("127.0.0.1", port), Handler)
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
 
-        def die() -> None:
+        def kill() -> None:
             server.shutdown()
             server.server_close()
             for connection in connections:
-                with contextlib.suppress(OSError):  # closed before
+                with contextlib.suppress(OSError):  # already closed
                     connection.shutdown(socket.SHUT_RDWR)
 
-        return server.server_port, die
+        return server.server_port, kill

@@ -1,4 +1,4 @@
-"""Triton's two protocols from the server's side: a message to a request, an answer to a message."""
+"""Triton's gRPC and HTTP messages on the server's side: requests parsed, responses formatted."""
 
 from __future__ import annotations
 
@@ -59,29 +59,31 @@ def grpc_request(message: Any) -> Request:
     return Request(message.model_name, message.id, timeout, inputs, outputs)
 
 
-def grpc_answer(message: Any, drawn: Arrays) -> Any:
+def grpc_answer(message: Any, outputs: Arrays) -> Any:
     answer = service_pb2.ModelInferResponse(model_name=message.model_name)
-    for name, array in drawn.items():
+    for name, array in outputs.items():
         answer.outputs.add(name=name, datatype=np_to_triton_dtype(array.dtype), shape=array.shape)
         answer.raw_output_contents.append(to_wire(array))
     return answer
 
 
 def http_request(model: str, head: bytes, raw: bytes) -> Request:
-    said = json.loads(head)
+    document = json.loads(head)
     inputs = {}
-    for tensor in said["inputs"]:
+    for tensor in document["inputs"]:
         size = tensor["parameters"]["binary_data_size"]
         values = from_wire(tensor["datatype"], raw[:size])
         inputs[tensor["name"]] = Tensor(tensor["datatype"], tensor["shape"], values)
         raw = raw[size:]
-    assert all(output["parameters"]["binary_data"] for output in said["outputs"])
-    outputs = [output["name"] for output in said["outputs"]]
-    return Request(model, said.get("id", ""), said["parameters"]["timeout"], inputs, outputs)
+    assert all(output["parameters"]["binary_data"] for output in document["outputs"])
+    outputs = [output["name"] for output in document["outputs"]]
+    return Request(
+        model, document.get("id", ""), document["parameters"]["timeout"], inputs, outputs
+    )
 
 
-def http_answer(drawn: Arrays) -> tuple[bytes, bytes]:
-    raws = {name: to_wire(array) for name, array in drawn.items()}
+def http_answer(outputs: Arrays) -> tuple[bytes, bytes]:
+    raws = {name: to_wire(array) for name, array in outputs.items()}
     described = [
         {
             "name": name,
@@ -89,19 +91,19 @@ def http_answer(drawn: Arrays) -> tuple[bytes, bytes]:
             "shape": list(array.shape),
             "parameters": {"binary_data_size": len(raws[name])},
         }
-        for name, array in drawn.items()
+        for name, array in outputs.items()
     ]
     return json.dumps({"outputs": described}).encode(), b"".join(raws.values())
 
 
 def generate_request(model: str, body: bytes) -> Request:
-    """Triton hands over what a model's inputs are called; it knows of no time limit here."""
-    said = json.loads(body)
-    request_id = said.pop("id")
-    assert said.pop("encoding") == "base64"
-    assert said.pop("error_codes") is True  # no input: a parameter
+    """A request of `generate_stream`: the model's inputs by name, and no time limit."""
+    document = json.loads(body)
+    request_id = document.pop("id")
+    assert document.pop("encoding") == "base64"
+    assert document.pop("error_codes") is True  # a parameter, not an input
     inputs = {}
-    for name, values in said.items():
+    for name, values in document.items():
         items = [v.encode("utf-8", "replace") if isinstance(v, str) else v for v in values]
         datatype = DATATYPES.get(name, "FP32" if isinstance(items[0], float) else "INT32")
         inputs[name] = Tensor(datatype, [len(items)], items)
@@ -109,10 +111,10 @@ def generate_request(model: str, body: bytes) -> Request:
     return Request(model, request_id, 0, inputs, outputs)
 
 
-def sse_event(drawn: Arrays) -> bytes:
-    """As Triton writes it: without the brackets of a tensor with one item."""
-    files = [base64.b64encode(png).decode() for png in drawn["image"]]
-    outputs = {name: array.tolist() for name, array in drawn.items()}
+def sse_event(outputs: Arrays) -> bytes:
+    """An event as Triton writes it: a tensor of one element is a plain value."""
+    files = [base64.b64encode(png).decode() for png in outputs["image"]]
+    outputs = {name: array.tolist() for name, array in outputs.items()}
     outputs.update(image=[], image_base64=files)
-    said = {name: items[0] if len(items) == 1 else items for name, items in outputs.items()}
-    return f"data: {json.dumps(said)}\n\n".encode()
+    document = {name: items[0] if len(items) == 1 else items for name, items in outputs.items()}
+    return f"data: {json.dumps(document)}\n\n".encode()

@@ -1,4 +1,4 @@
-"""A gateway on a real socket, in a thread of its own, in front of a stand-in for Triton."""
+"""A gateway on a real socket, in a thread, in front of a fake Triton."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from tests.support.waiting import wait_until
 
 
 @dataclass
-class Front:
-    """`http` is a client of it."""
+class RunningGateway:
+    """http: a client whose base URL is the gateway's."""
 
     url: str
     http: httpx.Client
@@ -33,8 +33,8 @@ class Front:
         host, _, port = self.url.rpartition("/")[2].partition(":")
         return socket.create_connection((host, int(port)), timeout=10)
 
-    def settled(self, id: str, status: str = "completed") -> dict[str, Any]:
-        """The job, once it has that status."""
+    def wait_for_job(self, id: str, status: str = "completed") -> dict[str, Any]:
+        """The job's state, once it has that status."""
         state: dict[str, Any] = {}
 
         def reached() -> bool:
@@ -45,20 +45,20 @@ class Front:
         return state
 
 
-def settings_for(drawing: FakeTriton, folder: Path, **given: Any) -> GatewaySettings:
-    usual: dict[str, Any] = {
+def settings_for(triton: FakeTriton, folder: Path, **given: Any) -> GatewaySettings:
+    defaults: dict[str, Any] = {
         "gateway_port": 0,
-        "triton_grpc": (drawing.url,),
+        "triton_grpc": (triton.url,),
         "model": "miniature",
         "store": f"sqlite:///{folder}/store.sqlite",
         "drain_seconds": 5,
     }
-    return GatewaySettings(**{**usual, **given})
+    return GatewaySettings(**{**defaults, **given})
 
 
 @contextmanager
-def opened(drawing: FakeTriton, folder: Path, **given: Any) -> Iterator[Front]:
-    settings = settings_for(drawing, folder, **given)
+def running_gateway(triton: FakeTriton, folder: Path, **given: Any) -> Iterator[RunningGateway]:
+    settings = settings_for(triton, folder, **given)
     listening = listen(settings)
     server = Server(create_app(settings), settings)
     thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
@@ -67,16 +67,16 @@ def opened(drawing: FakeTriton, folder: Path, **given: Any) -> Iterator[Front]:
     url = address(settings, listening)
     try:
         with httpx.Client(base_url=url, timeout=20, trust_env=False) as client:
-            yield Front(url, client, server)
+            yield RunningGateway(url, client, server)
     finally:
-        drawing.go_on.set()
+        triton.proceed.set()
         server.handle_exit(signal.SIGTERM, None)
         thread.join(20)
         assert not thread.is_alive()
 
 
-def events(text: str) -> list[tuple[str, dict[str, Any]]]:
-    """Of a stream that is over: names and data."""
+def parse_events(text: str) -> list[tuple[str, dict[str, Any]]]:
+    """The name and data of each event in a complete event stream."""
     found = []
     for block in text.split("\n\n"):
         fields = dict(line.split(": ", 1) for line in block.splitlines() if line[:1] != ":")

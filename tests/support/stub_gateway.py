@@ -1,4 +1,4 @@
-"""A stand-in for the gateway: its API of jobs and its page, and whatever may go wrong."""
+"""A stub of the gateway for tests of the page: its jobs API, its page, and errors on demand."""
 
 from __future__ import annotations
 
@@ -25,34 +25,34 @@ from training import world
 
 PAGE = ROOT / "gateway" / "page"
 POLICY = "default-src 'self'; img-src 'self' blob: data:"
-OVER = ("completed", "failed", "cancelled")
-LONGEST_STOP = 3.0
-TICK = 0.01
+ENDED = ("completed", "failed", "cancelled")
+STOP_SECONDS = 3.0
+POLL_SECONDS = 0.01
 
 
-def drawing(wish: dict[str, Any], seed: int, fading: float = 0.0) -> bytes:
-    """A PNG of what the prompt says, more or less, with its parameters.
+def draw_png(request: dict[str, Any], seed: int, noise: float = 0.0) -> bytes:
+    """A PNG of the prompt's first colour and shape, with its parameters.
 
-    fading: 0 is the finished picture, 1 the beginning.
+    noise: 0 for the finished picture, 1 for the first step.
     """
-    known = [word.strip(",.") for word in str(wish["prompt"]).split()]
-    colours = [word for word in known if word in world.PALETTE] or ["blue"]
-    shapes = [word for word in known if word in world.SHAPES] or [world.SHAPES[seed % 8]]
+    words = [word.strip(",.") for word in str(request["prompt"]).split()]
+    colours = [word for word in words if word in world.PALETTE] or ["blue"]
+    shapes = [word for word in words if word in world.SHAPES] or [world.SHAPES[seed % 8]]
     background = colours[-1] if len(colours) > 1 else "white"
     thing = world.Object(shapes[0], colours[0], "large", 64.0, 64.0, 36.0 - seed % 7)
     image = world.draw(world.Scene(background, (thing,)))
-    if fading:
+    if noise:
         noise = Image.effect_noise(image.size, 90).convert("RGB")
-        image = Image.blend(image.filter(ImageFilter.GaussianBlur(12 * fading)), noise, fading / 2)
-    if wish.get("size", "auto") != "auto":
-        width, height = map(int, wish["size"].split("x"))
+        image = Image.blend(image.filter(ImageFilter.GaussianBlur(12 * noise)), noise, noise / 2)
+    if request.get("size", "auto") != "auto":
+        width, height = map(int, request["size"].split("x"))
         image = image.resize((width, height))
-    return png(image, wish, seed)
+    return png(image, request, seed)
 
 
-def png(image: Image.Image, wish: dict[str, Any], seed: int) -> bytes:
-    """With its parameters, as the stages write them."""
-    parameters = {key: str(value) for key, value in wish.items()} | {"seed": str(seed)}
+def png(image: Image.Image, request: dict[str, Any], seed: int) -> bytes:
+    """The image as a PNG with its parameters, as the stages write them."""
+    parameters = {key: str(value) for key, value in request.items()} | {"seed": str(seed)}
     defaults = {"steps": "12", "guidance_scale": "3", "scheduler": "ddim"}
     text = parameters_text({**defaults, **parameters}, *image.size, "miniature-sd")
     info = PngInfo()
@@ -63,11 +63,11 @@ def png(image: Image.Image, wish: dict[str, Any], seed: int) -> bytes:
 
 
 @dataclass(eq=False)
-class Drawn:
-    """A job."""
+class StubJob:
+    """A job. version: counts its changes."""
 
     id: str
-    wish: dict[str, Any]
+    request: dict[str, Any]
     status: str = "queued"
     position: int | None = 1
     step: int = 0
@@ -76,7 +76,7 @@ class Drawn:
     preview: bytes | None = None
     version: int = 0
 
-    def told(self, steps: int) -> dict[str, Any]:
+    def as_json(self, steps: int) -> dict[str, Any]:
         url = f"/v1/jobs/{self.id}/images"
         return {
             "id": self.id,
@@ -95,33 +95,33 @@ class Drawn:
         }
 
 
-def refusal(status: int, message: str, code: str | None = None, after: int = 1) -> Response:
+def error_response(status: int, message: str, code: str | None = None, after: int = 1) -> Response:
     error = {"message": message, "type": "server_error", "param": None, "code": code}
     headers = {"Retry-After": str(after)} if status in (429, 503) else {}
     return JSONResponse({"error": error}, status, headers)
 
 
 class StubGateway:
-    """A real server on a real socket; tests set what it shall do.
+    """A server on a real socket, whose attributes tell it what to do.
 
-    It waits in front of the step `hold_at` for `go_on`, and in the queue for `admit`.
+    A job waits in the queue for `leave_queue`, and before the step `hold_at` for `proceed`.
     """
 
     def __init__(self) -> None:
         self.model: dict[str, Any] = {"id": "miniature-sd", "object": "model"}
-        self.paint: Callable[[dict[str, Any], int, float], bytes] = drawing
+        self.draw: Callable[[dict[str, Any], int, float], bytes] = draw_png
         self.steps = 6
         self.step_seconds = 0.02
         self.hold_at = 1
-        self.go_on = threading.Event()
-        self.go_on.set()
-        self.admit = threading.Event()
-        self.admit.set()
-        self.refusals: list[Response] = []  # of the next POSTs
-        self.failure: dict[str, Any] | None = None  # what the next jobs end with
+        self.proceed = threading.Event()
+        self.proceed.set()
+        self.leave_queue = threading.Event()
+        self.leave_queue.set()
+        self.error_responses: list[Response] = []  # to the next POSTs
+        self.job_error: dict[str, Any] | None = None  # of the next jobs
         self.key: str | None = None
-        self.streams_end_after: int | None = None  # events, once
-        self.jobs: dict[str, Drawn] = {}
+        self.drop_stream_after: int | None = None  # after so many events, once
+        self.jobs: dict[str, StubJob] = {}
         self.idempotency_keys: list[str] = []
         self._port = 0
         self.start()
@@ -131,11 +131,11 @@ class StubGateway:
         return f"http://127.0.0.1:{self._port}/"
 
     @property
-    def wishes(self) -> list[dict[str, Any]]:
-        return [job.wish for job in self.jobs.values()]
+    def requests(self) -> list[dict[str, Any]]:
+        return [job.request for job in self.jobs.values()]
 
     def start(self) -> None:
-        """Again at the same port, after `stop`."""
+        """Starts, after `stop` at the same port."""
         config = uvicorn.Config(self._app(), port=self._port, log_level="error", lifespan="off")
         self._server = uvicorn.Server(config)
         self._socket = config.bind_socket()
@@ -145,11 +145,11 @@ class StubGateway:
         )
         self._thread.start()
         while not self._server.started:
-            time.sleep(TICK)
+            time.sleep(POLL_SECONDS)
 
     def stop(self) -> None:
         self._server.force_exit = self._server.should_exit = True
-        self._thread.join(LONGEST_STOP)
+        self._thread.join(STOP_SECONDS)
         self._socket.close()
 
     def _app(self) -> FastAPI:
@@ -157,11 +157,11 @@ class StubGateway:
         running: set[asyncio.Task[None]] = set()
 
         @app.middleware("http")
-        async def secured(request: Request, answer: Any) -> Response:
-            wanted = self.key and request.url.path.startswith("/v1/")
-            if wanted and request.headers.get("authorization") != f"Bearer {self.key}":
-                return refusal(401, "an API key is needed")
-            response: Response = await answer(request)
+        async def check_key(request: Request, call_next: Any) -> Response:
+            needed = self.key and request.url.path.startswith("/v1/")
+            if needed and request.headers.get("authorization") != f"Bearer {self.key}":
+                return error_response(401, "an API key is needed")
+            response: Response = await call_next(request)
             response.headers["Content-Security-Policy"] = POLICY
             return response
 
@@ -172,25 +172,25 @@ class StubGateway:
         @app.post("/v1/jobs")
         async def submit(request: Request) -> Any:
             self.idempotency_keys.append(request.headers["idempotency-key"])
-            if self.refusals:
-                return self.refusals.pop(0)
-            job = Drawn(f"job-{len(self.jobs)}", await request.json())
+            if self.error_responses:
+                return self.error_responses.pop(0)
+            job = StubJob(f"job-{len(self.jobs)}", await request.json())
             self.jobs[job.id] = job
             task = asyncio.create_task(self._draw(job))
             running.add(task)
             task.add_done_callback(running.discard)
-            return JSONResponse(job.told(self.steps), 202)
+            return JSONResponse(job.as_json(self.steps), 202)
 
         @app.get("/v1/jobs/{name}")
-        async def look(name: str) -> Any:
+        async def poll(name: str) -> Any:
             if name not in self.jobs:
-                return refusal(404, "no such job")
-            return self.jobs[name].told(self.steps)
+                return error_response(404, "no such job")
+            return self.jobs[name].as_json(self.steps)
 
         @app.get("/v1/jobs/{name}/events")
         async def watch(name: str) -> Any:
             if name not in self.jobs:
-                return refusal(404, "no such job")
+                return error_response(404, "no such job")
             return StreamingResponse(self._events(self.jobs[name]), media_type="text/event-stream")
 
         @app.get("/v1/jobs/{name}/images/{index}")
@@ -201,44 +201,46 @@ class StubGateway:
         async def cancel(name: str) -> Any:
             self.jobs[name].status = "cancelled"
             self.jobs[name].version += 1
-            return self.jobs[name].told(self.steps)
+            return self.jobs[name].as_json(self.steps)
 
         app.mount("/", StaticFiles(directory=PAGE, html=True))
         return app
 
-    async def _draw(self, job: Drawn) -> None:
-        wish = job.wish
-        first = int(wish.get("seed", 1000 + len(self.jobs)))
-        while not self.admit.is_set():
-            await asyncio.sleep(TICK)
+    async def _draw(self, job: StubJob) -> None:
+        request = job.request
+        first = int(request.get("seed", 1000 + len(self.jobs)))
+        while not self.leave_queue.is_set():
+            await asyncio.sleep(POLL_SECONDS)
         if job.status == "queued":
             job.status, job.position = "running", None
         for step in range(1, self.steps + 1):
-            while step == self.hold_at and not self.go_on.is_set():
-                await asyncio.sleep(TICK)
+            while step == self.hold_at and not self.proceed.is_set():
+                await asyncio.sleep(POLL_SECONDS)
             await asyncio.sleep(self.step_seconds)
             if job.status == "cancelled":
                 return
             job.step = step
-            job.preview = self.paint(wish, first, 1 - step / self.steps)
+            job.preview = self.draw(request, first, 1 - step / self.steps)
             job.version += 1
-        if self.failure:
-            job.status, job.error = "failed", self.failure
+        if self.job_error:
+            job.status, job.error = "failed", self.job_error
         else:
-            job.pictures = [(first + i, self.paint(wish, first + i, 0.0)) for i in range(wish["n"])]
+            job.pictures = [
+                (first + i, self.draw(request, first + i, 0.0)) for i in range(request["n"])
+            ]
             job.status = "completed"
         job.version += 1
 
-    async def _events(self, job: Drawn) -> AsyncIterator[str]:
-        seen, sent = -1, 0
-        while seen < 0 or job.status not in OVER or seen < job.version:
-            if seen < job.version:
-                seen, sent = job.version, sent + 1
-                told = job.told(self.steps)
+    async def _events(self, job: StubJob) -> AsyncIterator[str]:
+        version, sent = -1, 0
+        while version < 0 or job.status not in ENDED or version < job.version:
+            if version < job.version:
+                version, sent = job.version, sent + 1
+                state = job.as_json(self.steps)
                 if job.preview and job.status == "running":
-                    told["preview"] = base64.b64encode(job.preview).decode()
-                yield f"event: job\ndata: {json.dumps(told)}\n\n"
-                if self.streams_end_after == sent:
-                    self.streams_end_after = None
+                    state["preview"] = base64.b64encode(job.preview).decode()
+                yield f"event: job\ndata: {json.dumps(state)}\n\n"
+                if self.drop_stream_after == sent:
+                    self.drop_stream_after = None
                     return
-            await asyncio.sleep(TICK)
+            await asyncio.sleep(POLL_SECONDS)

@@ -11,7 +11,7 @@ from tests.support.fake_triton_server import FakeTriton
 
 def run_on_terminal(triton: FakeTriton, *arguments: str, shown: tuple[str, ...]) -> list[str]:
     """Holds the server until all of `shown` is on the terminal; returns the standard output."""
-    triton.go_on.clear()
+    triton.proceed.clear()
     ours, theirs = pty.openpty()
     command = triton.command(*arguments)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, text=True) as process:
@@ -19,7 +19,7 @@ def run_on_terminal(triton: FakeTriton, *arguments: str, shown: tuple[str, ...])
         seen = ""
         while not all(text in seen for text in shown):
             seen += os.read(ours, 4096).decode(errors="replace")
-        triton.go_on.set()
+        triton.proceed.set()
         output, _ = process.communicate(timeout=10)
     os.close(ours)
     assert process.returncode == 0

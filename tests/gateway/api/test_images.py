@@ -13,16 +13,16 @@ import openai
 import pytest
 from PIL import Image
 
-from tests.support.fake_triton_server import FakeTriton, Refusal, png_of
-from tests.support.gateways import Front
+from tests.support.fake_triton_server import FakeTriton, TritonError, png_of_seed
+from tests.support.gateways import RunningGateway
 from tests.support.pictures import CIRCLE, encoded
 
 SKETCH = encoded(CIRCLE)
 
 
 @pytest.fixture
-def client(front: Front) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{front.url}/v1", api_key="unused", max_retries=0)
+def client(gateway: RunningGateway) -> openai.OpenAI:
+    return openai.OpenAI(base_url=f"{gateway.url}/v1", api_key="unused", max_retries=0)
 
 
 def of_base64(datum: Any) -> bytes:
@@ -33,15 +33,15 @@ def drawn(answer: Any) -> list[bytes]:
     return [of_base64(datum) for datum in answer.data]
 
 
-def test_pictures(client: openai.OpenAI, drawing: FakeTriton) -> None:
+def test_pictures(client: openai.OpenAI, fake_triton: FakeTriton) -> None:
     answer = client.images.generate(
         prompt="a star", n=2, size="1024x512", quality="high", user="me", background="opaque",
         extra_body={"seed": 7, "steps": 4, "negative_prompt": "blur"},
     )  # fmt: skip
-    assert drawn(answer) == [png_of(7), png_of(8)]
+    assert drawn(answer) == [png_of_seed(7), png_of_seed(8)]
     assert [datum["seed"] for datum in answer.model_dump()["data"]] == [7, 8]
     assert (answer.output_format, answer.size) == ("png", "16x8")
-    inputs = {name: tensor.values for name, tensor in drawing.seen[0].inputs.items()}
+    inputs = {name: tensor.values for name, tensor in fake_triton.requests[0].inputs.items()}
     assert inputs == {
         "prompt": [b"a star"] * 2,
         "negative_prompt": [b"blur"],
@@ -52,9 +52,9 @@ def test_pictures(client: openai.OpenAI, drawing: FakeTriton) -> None:
     }
 
 
-def test_without_waiting(front: Front) -> None:
+def test_without_waiting(gateway: RunningGateway) -> None:
     async def draw() -> list[bytes]:
-        async with openai.AsyncOpenAI(base_url=f"{front.url}/v1", api_key="unused") as client:
+        async with openai.AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key="unused") as client:
             given = {"seed": 7}
             answer = await client.images.generate(prompt="a star", extra_body=given)
             events = await client.images.generate(prompt="a", stream=True, extra_body=given)
@@ -62,12 +62,12 @@ def test_without_waiting(front: Front) -> None:
             assert answer.data
             return [of_base64(answer.data[0]), of_base64(last)]
 
-    assert asyncio.run(draw()) == [png_of(7)] * 2
+    assert asyncio.run(draw()) == [png_of_seed(7)] * 2
 
 
 @pytest.mark.parametrize(("partial", "steps"), [(0, 8), (1, 8), (3, 8), (3, 2), (2, None)])
 def test_a_stream(
-    client: openai.OpenAI, drawing: FakeTriton, partial: int, steps: int | None
+    client: openai.OpenAI, fake_triton: FakeTriton, partial: int, steps: int | None
 ) -> None:
     given = {"seed": 7} | ({"steps": steps} if steps else {})
     events = client.images.generate(
@@ -75,31 +75,31 @@ def test_a_stream(
     )
     *early, last = list(events)
     assert last.type == "image_generation.completed"
-    assert of_base64(last) == png_of(7)
+    assert of_base64(last) == png_of_seed(7)
     assert len(early) == min(partial, (steps or 4) - 1)
     for index, event in enumerate(early):
         assert event.type == "image_generation.partial_image"
         assert event.partial_image_index == index
-        assert of_base64(event) != png_of(7)
+        assert of_base64(event) != png_of_seed(7)
 
 
 def test_only_as_many_steps_are_decoded_as_are_shown(
-    client: openai.OpenAI, drawing: FakeTriton
+    client: openai.OpenAI, fake_triton: FakeTriton
 ) -> None:
     """Without steps in the request, from the second stream on."""
     for _ in range(2):
         list(client.images.generate(prompt="a", stream=True, partial_images=1))
-    every = [request.inputs["preview_every"].values for request in drawing.seen]
+    every = [request.inputs["preview_every"].values for request in fake_triton.requests]
     assert every == [[1], [2]]
 
 
-def test_from_a_picture(client: openai.OpenAI, drawing: FakeTriton) -> None:
+def test_from_a_picture(client: openai.OpenAI, fake_triton: FakeTriton) -> None:
     for image in (io.BytesIO(SKETCH), [("sketch.png", SKETCH)]):
         answer = client.images.edit(
             image=image, prompt="a star", n=2, extra_body={"seed": 7, "strength": 0.5}
         )
-        assert drawn(answer) == [png_of(7), png_of(8)]
-    [request] = drawing.seen  # the second came from the cache
+        assert drawn(answer) == [png_of_seed(7), png_of_seed(8)]
+    [request] = fake_triton.requests  # the second came from the cache
     assert request.model == "image_to_image"
     inputs = {name: tensor.values for name, tensor in request.inputs.items()}
     assert inputs == {
@@ -115,7 +115,7 @@ def test_a_stream_from_a_picture(client: openai.OpenAI) -> None:
         image=SKETCH, prompt="a", stream=True, partial_images=2, extra_body={"seed": 7}
     )
     assert event.type == "image_edit.completed"
-    assert of_base64(event) == png_of(7)
+    assert of_base64(event) == png_of_seed(7)
 
 
 def test_parts_of_a_picture_and_several_are_refused(client: openai.OpenAI) -> None:
@@ -125,22 +125,22 @@ def test_parts_of_a_picture_and_several_are_refused(client: openai.OpenAI) -> No
         client.images.edit(image=[SKETCH, SKETCH], prompt="a")
 
 
-def test_by_address(client: openai.OpenAI, front: Front) -> None:
+def test_by_address(client: openai.OpenAI, gateway: RunningGateway) -> None:
     answer = client.images.generate(prompt="a", response_format="url", extra_body={"seed": 7})
     assert answer.data
-    fetched = front.http.get(str(answer.data[0].url))
-    assert (fetched.content, fetched.headers["content-type"]) == (png_of(7), "image/png")
-    assert front.http.get("/v1/images/files/else").status_code == 404
+    fetched = gateway.http.get(str(answer.data[0].url))
+    assert (fetched.content, fetched.headers["content-type"]) == (png_of_seed(7), "image/png")
+    assert gateway.http.get("/v1/images/files/else").status_code == 404
 
 
-def test_an_address_expires(open_front: Callable[..., Front]) -> None:
-    front = open_front(results_seconds=1)
+def test_an_address_expires(start_gateway: Callable[..., RunningGateway]) -> None:
+    gateway = start_gateway(results_seconds=1)
     asked = {"prompt": "a", "response_format": "url"}
-    answer = front.http.post("/v1/images/generations", json=asked)
+    answer = gateway.http.post("/v1/images/generations", json=asked)
     url = answer.json()["data"][0]["url"]
-    assert front.http.get(url).status_code == 200
+    assert gateway.http.get(url).status_code == 200
     time.sleep(1.1)
-    assert front.http.get(url).status_code == 404
+    assert gateway.http.get(url).status_code == 404
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "webp"])
@@ -169,14 +169,14 @@ def test_models(client: openai.OpenAI) -> None:
         client.models.retrieve("dall-e-3")
 
 
-def test_models_without_a_server(client: openai.OpenAI, drawing: FakeTriton) -> None:
-    drawing.stop()
+def test_models_without_a_server(client: openai.OpenAI, fake_triton: FakeTriton) -> None:
+    fake_triton.stop()
     assert client.models.list().data[0].id == "miniature"
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_refusal(client: openai.OpenAI, drawing: FakeTriton, stream: Any) -> None:
-    drawing.refusals = [Refusal("INVALID_ARGUMENT", "steps: got 0, expected 1 to 150")]
+def test_a_refusal(client: openai.OpenAI, fake_triton: FakeTriton, stream: Any) -> None:
+    fake_triton.errors = [TritonError("INVALID_ARGUMENT", "steps: got 0, expected 1 to 150")]
     with pytest.raises(openai.BadRequestError) as refused:
         client.images.generate(prompt="a", stream=stream, partial_images=1)
     assert (refused.value.param, refused.value.type) == ("steps", "invalid_request_error")
@@ -192,8 +192,8 @@ def test_what_openai_refuses_too(client: openai.OpenAI, given: dict[str, Any]) -
     assert refused.value.param == next(iter(given))
 
 
-def test_a_stream_that_fails_halfway(client: openai.OpenAI, drawing: FakeTriton) -> None:
-    drawing.fail_at = {3: Refusal("UNAVAILABLE", "no replica left in 4 attempts")}
+def test_a_stream_that_fails_halfway(client: openai.OpenAI, fake_triton: FakeTriton) -> None:
+    fake_triton.fail_at = {3: TritonError("UNAVAILABLE", "no replica left in 4 attempts")}
     events = client.images.generate(
         prompt="a", stream=True, partial_images=3, extra_body={"steps": 4}
     )
@@ -205,8 +205,8 @@ def test_a_stream_that_fails_halfway(client: openai.OpenAI, drawing: FakeTriton)
     ("body", "content_type"),
     [('{"prompt": "a"}', "text/plain"), ("[]", "application/json"), ("1", "application/json")],
 )
-def test_what_is_no_json_object(front: Front, body: str, content_type: str) -> None:
+def test_what_is_no_json_object(gateway: RunningGateway, body: str, content_type: str) -> None:
     headers = {"Content-Type": content_type}
-    answer = front.http.post("/v1/images/generations", content=body, headers=headers)
+    answer = gateway.http.post("/v1/images/generations", content=body, headers=headers)
     assert answer.status_code == 400
     assert "expected a JSON object, sent as" in answer.json()["error"]["message"]

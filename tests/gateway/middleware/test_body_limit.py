@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.support.fake_triton_server import FakeTriton
-from tests.support.gateways import Front
+from tests.support.gateways import RunningGateway
 
 GENERATIONS = "/v1/images/generations"
 JSON = {"Content-Type": "application/json"}
@@ -20,25 +20,27 @@ def chunks(size: int) -> Iterator[bytes]:
 
 @pytest.mark.parametrize("path", [GENERATIONS, "/v1/jobs"])
 @pytest.mark.parametrize("again", [{}, {"Idempotency-Key": "one"}])
-def test_too_long(open_front: Callable[..., Front], path: str, again: dict[str, str]) -> None:
+def test_too_long(
+    start_gateway: Callable[..., RunningGateway], path: str, again: dict[str, str]
+) -> None:
     """Whether it says so or not."""
-    front = open_front(max_body_bytes=100_000)
+    gateway = start_gateway(max_body_bytes=100_000)
     for body in (b" " * 200_000, chunks(200_000)):
-        answer = front.http.post(path, content=body, headers={**JSON, **again})
+        answer = gateway.http.post(path, content=body, headers={**JSON, **again})
         assert (answer.status_code, answer.json()["error"]["code"]) == (413, "body_too_large")
 
 
-def test_a_form_that_is_too_long(open_front: Callable[..., Front]) -> None:
-    front = open_front(max_body_bytes=100_000)
-    answer = front.http.post(
+def test_a_form_that_is_too_long(start_gateway: Callable[..., RunningGateway]) -> None:
+    gateway = start_gateway(max_body_bytes=100_000)
+    answer = gateway.http.post(
         "/v1/images/edits", data={"prompt": "a"}, files={"image": b"x" * 200_000}
     )
     assert answer.status_code == 413
 
 
-def test_a_body_that_never_ends(open_front: Callable[..., Front]) -> None:
-    front = open_front(body_seconds=0.3)
-    connection = front.socket()
+def test_a_body_that_never_ends(start_gateway: Callable[..., RunningGateway]) -> None:
+    gateway = start_gateway(body_seconds=0.3)
+    connection = gateway.socket()
     connection.sendall(
         b"POST /v1/images/generations HTTP/1.1\r\nHost: localhost\r\n"
         b"Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
@@ -70,16 +72,16 @@ NO_REQUESTS = (
 
 
 @pytest.mark.parametrize("path", [GENERATIONS, "/v1/jobs"])
-def test_what_is_no_request(front: Front, drawing: FakeTriton, path: str) -> None:
+def test_what_is_no_request(gateway: RunningGateway, fake_triton: FakeTriton, path: str) -> None:
     for body in NO_REQUESTS:
-        answer = front.http.post(path, content=body, headers=JSON)
+        answer = gateway.http.post(path, content=body, headers=JSON)
         assert answer.status_code == 400, body[:80]
         assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
-    assert not drawing.seen
+    assert not fake_triton.requests
 
 
-def test_a_refusal_does_not_repeat_what_was_said(front: Front) -> None:
-    answer = front.http.post(GENERATIONS, json={"prompt": ["a secret"], "n": "a secret"})
+def test_a_refusal_does_not_repeat_what_was_said(gateway: RunningGateway) -> None:
+    answer = gateway.http.post(GENERATIONS, json={"prompt": ["a secret"], "n": "a secret"})
     assert answer.status_code == 400
     assert "secret" not in answer.text
 
@@ -92,22 +94,22 @@ def test_a_refusal_does_not_repeat_what_was_said(front: Front) -> None:
         b"POST /v1/images/edits HTTP/1.1\r\nContent-Type: multipart/form-data; boundary=b\r\n",
     ],
 )
-def test_a_form_that_is_none(front: Front, head: bytes) -> None:
-    connection = front.socket()
+def test_a_form_that_is_none(gateway: RunningGateway, head: bytes) -> None:
+    connection = gateway.socket()
     connection.sendall(head + b"Host: localhost\r\nContent-Length: 4\r\n\r\n--x\n")
     assert b" 400 " in connection.recv(1000)
 
 
-def test_the_gateway_survives_all_that(front: Front) -> None:
-    connection = front.socket()
+def test_the_gateway_survives_all_that(gateway: RunningGateway) -> None:
+    connection = gateway.socket()
     connection.sendall(b"\x16\x03\x01\x00 not HTTP at all\r\n\r\n")
     connection.close()
     for path in ("/%00", "/../../etc/passwd", "/v1/../metrics/%2e%2e", "/v1/jobs/%2f"):
-        assert front.http.get(path).status_code in (200, 307, 400, 404, 422)
-    assert front.http.get("/healthz").status_code == 200
+        assert gateway.http.get(path).status_code in (200, 307, 400, 404, 422)
+    assert gateway.http.get("/healthz").status_code == 200
 
 
 @pytest.mark.parametrize("name", ["a" * 200, "x y", "ä", 'a"}'])
-def test_a_request_id_that_would_break_a_line(front: Front, name: str) -> None:
-    answer = front.http.get("/healthz", headers={b"X-Request-Id": name.encode()})
+def test_a_request_id_that_would_break_a_line(gateway: RunningGateway, name: str) -> None:
+    answer = gateway.http.get("/healthz", headers={b"X-Request-Id": name.encode()})
     assert answer.headers["x-request-id"].isalnum()

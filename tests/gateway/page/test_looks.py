@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.browser import PHONE, Visit, expect
+from tests.support.browser import PHONE, GatewayPage, expect
 from tests.support.stub_gateway import StubGateway
 
 STAR = "a large yellow star on a black background"
@@ -21,76 +21,80 @@ def violations(page: Any) -> list[str]:
     return [f"{one['id']}: {node['html']}" for one in found for node in one["nodes"]]
 
 
-def test_the_miniature_says_what_it_can_draw(visit: Visit, gateway: StubGateway) -> None:
-    visit.page.get_by_role("button", name=STAR).click()
-    visit.page.keyboard.press("Control+Enter")
-    visit.thumbnails.first.wait_for()
-    assert gateway.wishes[0]["prompt"] == STAR
-    visit.page.get_by_role("button", name="Surprise me").click()
-    expect(visit.page.get_by_label("Prompt", exact=True)).not_to_have_value(STAR)
+def test_the_miniature_says_what_it_can_draw(page: GatewayPage, stub_gateway: StubGateway) -> None:
+    page.tab.get_by_role("button", name=STAR).click()
+    page.tab.keyboard.press("Control+Enter")
+    page.thumbnails.first.wait_for()
+    assert stub_gateway.requests[0]["prompt"] == STAR
+    page.tab.get_by_role("button", name="Surprise me").click()
+    expect(page.tab.get_by_label("Prompt", exact=True)).not_to_have_value(STAR)
 
 
 def test_another_model_has_its_own_size_and_no_shapes(
-    arrive: Callable[..., Visit], gateway: StubGateway
+    open_page: Callable[..., GatewayPage], stub_gateway: StubGateway
 ) -> None:
-    gateway.model = {"id": "stable-diffusion-v1-5"}
-    visit = arrive()
-    size = visit.page.get_by_label("Size")
+    stub_gateway.model = {"id": "stable-diffusion-v1-5"}
+    page = open_page()
+    size = page.tab.get_by_label("Size")
     expect(size.locator("option").first).to_have_text("Auto, 512 × 512")
-    expect(visit.page.get_by_text("Surprise me")).to_be_hidden()
+    expect(page.tab.get_by_text("Surprise me")).to_be_hidden()
 
 
-def test_on_a_phone(arrive: Callable[..., Visit], gateway: StubGateway) -> None:
-    visit = arrive(viewport=PHONE, has_touch=True, is_mobile=True)
+def test_on_a_phone(open_page: Callable[..., GatewayPage], stub_gateway: StubGateway) -> None:
+    page = open_page(viewport=PHONE, has_touch=True, is_mobile=True)
     wide = "document.documentElement.scrollWidth - innerWidth"
-    assert visit.page.evaluate(wide) <= 0
-    gateway.hold_at = 3
-    gateway.go_on.clear()
-    visit.generate(STAR)
-    expect(visit.state).to_have_text("Step 2 of 6")
-    expect(visit.page.locator("#tiles")).to_be_in_viewport()
-    expect(visit.page.get_by_role("button", name="Cancel")).to_be_in_viewport()
-    gateway.go_on.set()
-    visit.thumbnails.first.wait_for()
-    visit.page.get_by_text("Settings").click()
-    visit.page.get_by_label("Pictures", exact=True).fill("10")
-    visit.draw(STAR + ", of a most unreasonablylongwordwithoutanybreaks" * 3)
-    assert visit.page.evaluate(wide) <= 0
-    visit.thumbnails.first.click()
-    expect(visit.page.get_by_role("dialog", name="Picture")).to_be_in_viewport()
-    assert visit.page.evaluate(wide) <= 0
+    assert page.tab.evaluate(wide) <= 0
+    stub_gateway.hold_at = 3
+    stub_gateway.proceed.clear()
+    page.generate(STAR)
+    expect(page.state).to_have_text("Step 2 of 6")
+    expect(page.tab.locator("#tiles")).to_be_in_viewport()
+    expect(page.tab.get_by_role("button", name="Cancel")).to_be_in_viewport()
+    stub_gateway.proceed.set()
+    page.thumbnails.first.wait_for()
+    page.tab.get_by_text("Settings").click()
+    page.tab.get_by_label("Pictures", exact=True).fill("10")
+    page.draw(STAR + ", of a most unreasonablylongwordwithoutanybreaks" * 3)
+    assert page.tab.evaluate(wide) <= 0
+    page.thumbnails.first.click()
+    expect(page.tab.get_by_role("dialog", name="Picture")).to_be_in_viewport()
+    assert page.tab.evaluate(wide) <= 0
 
 
-def test_the_theme_follows_the_system_and_the_visitor(arrive: Callable[..., Visit]) -> None:
-    visit = arrive(color_scheme="dark")
-    root = visit.page.locator("html")
+def test_the_theme_follows_the_system_and_the_visitor(
+    open_page: Callable[..., GatewayPage],
+) -> None:
+    page = open_page(color_scheme="dark")
+    root = page.tab.locator("html")
     expect(root).to_have_attribute("data-theme", "dark")
-    visit.page.get_by_role("button", name="Dark theme").click()
-    visit.page.reload()
+    page.tab.get_by_role("button", name="Dark theme").click()
+    page.tab.reload()
     expect(root).to_have_attribute("data-theme", "light")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_axe_finds_nothing(arrive: Callable[..., Visit], gateway: StubGateway, theme: str) -> None:
-    visit = arrive(color_scheme=theme, reduced_motion="reduce")
-    visit.page.get_by_text("Surprise me").wait_for()
-    assert violations(visit.page) == []
-    gateway.hold_at = 3
-    gateway.go_on.clear()
-    visit.page.get_by_label("Pictures", exact=True).fill("2")
-    visit.generate(STAR)
-    expect(visit.state).to_have_text("Step 2 of 6")
-    assert violations(visit.page) == []
-    gateway.go_on.set()
-    visit.thumbnails.first.wait_for()
-    assert violations(visit.page) == []
-    visit.thumbnails.first.click()
-    visit.page.get_by_role("dialog", name="Picture").wait_for()
-    assert violations(visit.page) == []
-    visit.page.get_by_role("button", name="Vary").click()
-    expect(visit.thumbnails).to_have_count(3)
-    assert violations(visit.page) == []
-    gateway.failure = {"message": "no replica is there", "code": "unavailable"}
-    visit.generate(STAR)
-    visit.page.get_by_role("button", name="Try again").wait_for()
-    assert violations(visit.page) == []
+def test_axe_finds_nothing(
+    open_page: Callable[..., GatewayPage], stub_gateway: StubGateway, theme: str
+) -> None:
+    page = open_page(color_scheme=theme, reduced_motion="reduce")
+    page.tab.get_by_text("Surprise me").wait_for()
+    assert violations(page.tab) == []
+    stub_gateway.hold_at = 3
+    stub_gateway.proceed.clear()
+    page.tab.get_by_label("Pictures", exact=True).fill("2")
+    page.generate(STAR)
+    expect(page.state).to_have_text("Step 2 of 6")
+    assert violations(page.tab) == []
+    stub_gateway.proceed.set()
+    page.thumbnails.first.wait_for()
+    assert violations(page.tab) == []
+    page.thumbnails.first.click()
+    page.tab.get_by_role("dialog", name="Picture").wait_for()
+    assert violations(page.tab) == []
+    page.tab.get_by_role("button", name="Vary").click()
+    expect(page.thumbnails).to_have_count(3)
+    assert violations(page.tab) == []
+    stub_gateway.job_error = {"message": "no replica is there", "code": "unavailable"}
+    page.generate(STAR)
+    page.tab.get_by_role("button", name="Try again").wait_for()
+    assert violations(page.tab) == []

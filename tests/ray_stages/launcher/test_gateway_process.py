@@ -18,18 +18,18 @@ import pytest
 from ray_stages.launcher import health_check
 from ray_stages.launcher.gateway_process import GatewayProcess
 from ray_stages.settings import Settings
-from tests.support.fake_triton_server import FakeTriton, png_of
+from tests.support.fake_triton_server import FakeTriton, png_of_seed
 from tests.support.waiting import wait_until
 
 
 @pytest.fixture
 def child(
-    drawing: FakeTriton, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fake_triton: FakeTriton, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[GatewayProcess]:
     monkeypatch.setenv("STORE", f"sqlite:///{tmp_path}/store.sqlite")
     monkeypatch.setenv("DRAIN_SECONDS", "10")
     with (tmp_path / "gateway.log").open("wb") as log:
-        process = GatewayProcess(Settings(gateway_port=0, drain_seconds=10), drawing.url, log)
+        process = GatewayProcess(Settings(gateway_port=0, drain_seconds=10), fake_triton.url, log)
         assert process.start()
         yield process
         process.stop()
@@ -40,7 +40,7 @@ def draw(process: GatewayProcess) -> httpx.Response:
 
 
 def test_the_launcher_knows_its_address_and_it_knows_its_checkpoint(child: GatewayProcess) -> None:
-    assert draw(child).content == png_of(7)
+    assert draw(child).content == png_of_seed(7)
     models = httpx.get(f"{child.address}/v1/models", trust_env=False).json()
     assert models["data"][0]["id"] == "miniature-sd"
 
@@ -55,12 +55,12 @@ def test_a_restarted_gateway_has_the_same_address(child: GatewayProcess) -> None
     assert draw(child).status_code == 200
 
 
-def test_stop_finishes_accepted_requests(child: GatewayProcess, drawing: FakeTriton) -> None:
+def test_stop_finishes_accepted_requests(child: GatewayProcess, fake_triton: FakeTriton) -> None:
     """Meanwhile it accepts no others, and event streams end."""
-    drawing.go_on.clear()
+    fake_triton.proceed.clear()
     with ThreadPoolExecutor() as pool:
         answer = pool.submit(draw, child)
-        assert wait_until(lambda: drawing.seen)
+        assert wait_until(lambda: fake_triton.requests)
         job = httpx.post(f"{child.address}/v1/jobs", json={"prompt": "a"}, trust_env=False).json()
         events = f"{child.address}/v1/jobs/{job['id']}/events"
         with httpx.stream("GET", events, timeout=20, trust_env=False) as told:
@@ -68,10 +68,10 @@ def test_stop_finishes_accepted_requests(child: GatewayProcess, drawing: FakeTri
             assert wait_until(lambda: refuses(child))
             assert "completed" not in told.read().decode()
         assert not answer.done()
-        drawing.go_on.set()
-        assert answer.result().content == png_of(7)
+        fake_triton.proceed.set()
+        assert answer.result().content == png_of_seed(7)
         stopping.result()
-    assert not drawing.cancelled
+    assert not fake_triton.cancelled_ids
 
 
 def refuses(process: GatewayProcess) -> bool:
@@ -82,10 +82,10 @@ def refuses(process: GatewayProcess) -> bool:
     return False
 
 
-def test_the_error_names_a_port_that_is_taken(drawing: FakeTriton, tmp_path: Path) -> None:
+def test_the_error_names_a_port_that_is_taken(fake_triton: FakeTriton, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, (tmp_path / "log").open("wb") as log:
         port = taken.getsockname()[1]
-        assert not GatewayProcess(Settings(gateway_port=port), drawing.url, log).start()
+        assert not GatewayProcess(Settings(gateway_port=port), fake_triton.url, log).start()
     assert (
         f"GATEWAY_PORT={port} on 127.0.0.1: Address already in use"
         in (tmp_path / "log").read_text()
@@ -93,7 +93,7 @@ def test_the_error_names_a_port_that_is_taken(drawing: FakeTriton, tmp_path: Pat
 
 
 def test_it_serves_https_with_a_certificate(
-    tmp_path: Path, drawing: FakeTriton, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, fake_triton: FakeTriton, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
     subprocess.run(
@@ -104,7 +104,7 @@ def test_it_serves_https_with_a_certificate(
     environment = {
         **os.environ,
         "GATEWAY_PORT": "0",
-        "TRITON_GRPC": drawing.url,
+        "TRITON_GRPC": fake_triton.url,
         "TLS_CERTIFICATE": str(certificate),
         "TLS_KEY": str(key),
         "STORE": "sqlite:///:memory:",
@@ -116,7 +116,7 @@ def test_it_serves_https_with_a_certificate(
         assert address.startswith("https://")
         trust = ssl.create_default_context(cafile=certificate)
         answer = httpx.get(f"{address}/imagine?prompt=a&seed=7", verify=trust)
-        assert answer.content == png_of(7)
+        assert answer.content == png_of_seed(7)
         assert "strict-transport-security" in answer.headers
         monkeypatch.setenv("TLS_CERTIFICATE", str(certificate))
         health_check.check_gateway(Settings(gateway_port=int(address.rpartition(":")[2])))

@@ -1,4 +1,4 @@
-"""What is asked of Triton: one picture a prompt."""
+"""A request for pictures, as the gateway sends it to Triton."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gateway.errors import Failed
+from gateway.errors import ApiError
 from relay_client.errors import RequestError
 from relay_client.options import BYTES, FP32, option_tensors, tensor
 
-DRAWN_SEEDS = 2**32  # below it lie those that the server draws, too
-SEEDS = 2**63
+RANDOM_SEED_LIMIT = 2**32  # Triton's random seeds are below it, too
+SEED_LIMIT = 2**63
 
 
 @dataclass(frozen=True)
-class Wish:
-    """n pictures of one prompt, seeded one after the other.
+class GenerationRequest:
+    """`n` pictures of one prompt, with consecutive seeds.
 
-    options: those of `relay_client.options` but seed; init_image: a file to begin at;
-    seeded: by the client, so that asking again gives the same.
+    seed: that of the first picture; seeded: whether the client chose it, so that the same request
+    gives the same pictures; options: those of `relay_client.options` without the seed;
+    init_image: the file to start from; strength: the share of the steps that change it.
     """
 
     prompt: str
@@ -37,12 +38,14 @@ class Wish:
     strength: float | None = None
 
     @classmethod
-    def of(cls, prompt: str, n: int, seed: int | None, **rest: Any) -> Wish:
-        drawn = secrets.randbelow(DRAWN_SEEDS) if seed is None else seed
-        return cls(prompt, n, drawn, seed is not None, **rest)
+    def create(cls, prompt: str, n: int, seed: int | None, **rest: Any) -> GenerationRequest:
+        """seed: None for a random one."""
+        chosen = secrets.randbelow(RANDOM_SEED_LIMIT) if seed is None else seed
+        return cls(prompt, n, chosen, seed is not None, **rest)
 
     @property
     def model(self) -> str:
+        """The name of the Triton model."""
         return "stable_diffusion" if self.init_image is None else "image_to_image"
 
     @property
@@ -51,16 +54,17 @@ class Wish:
 
     @property
     def seeds(self) -> list[int]:
-        return [(self.seed + i) % SEEDS for i in range(self.n)]
+        return [(self.seed + i) % SEED_LIMIT for i in range(self.n)]
 
     def tensors(self) -> dict[str, NDArray[Any]]:
+        """Triton's input tensors by name. Raises ApiError where a value fits no tensor."""
         try:
             inputs = {"prompt": tensor("prompt", BYTES, self.prompts)}
             inputs |= option_tensors({**self.options, "seed": self.seeds})
         except RequestError as error:
-            raise Failed.as_triton_says(error.code, str(error)) from error
+            raise ApiError.from_triton(error.code, str(error)) from error
         except UnicodeEncodeError as error:  # half of a surrogate pair, which JSON can hold
-            raise Failed(400, "prompt: not text that can be written as UTF-8") from error
+            raise ApiError(400, "prompt: not text that can be written as UTF-8") from error
         if self.init_image is not None:
             inputs["init_image"] = np.array([self.init_image], np.object_)
         if self.strength is not None:
@@ -68,16 +72,16 @@ class Wish:
         return inputs
 
     def fingerprint(self, checkpoint: str) -> str:
-        """The same for the same pictures."""
+        """A hash of all that decides on the pictures: equal for equal seeded requests."""
         return hashlib.sha256(f"{checkpoint}\n{self.as_json()}".encode()).hexdigest()
 
     def as_json(self) -> str:
-        given = self.init_image  # an empty file is one, too
-        image = None if given is None else base64.b64encode(given).decode()
+        file = self.init_image
+        image = None if file is None else base64.b64encode(file).decode()
         return json.dumps({**vars(self), "init_image": image}, sort_keys=True)
 
     @classmethod
-    def from_json(cls, text: str | bytes) -> Wish:
-        said = json.loads(text)
-        image = said.pop("init_image")
-        return cls(**said, init_image=None if image is None else base64.b64decode(image))
+    def from_json(cls, text: str | bytes) -> GenerationRequest:
+        fields = json.loads(text)
+        image = fields.pop("init_image")
+        return cls(**fields, init_image=None if image is None else base64.b64decode(image))
