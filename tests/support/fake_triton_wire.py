@@ -114,7 +114,7 @@ def generate_request(model: str, body: bytes) -> Request:
 def sse_event(outputs: Arrays) -> bytes:
     """An event as Triton writes it: a tensor of one element is a plain value."""
     files = [base64.b64encode(png).decode() for png in outputs["image"]]
-    outputs = {name: array.tolist() for name, array in outputs.items()}
-    outputs.update(image=[], image_base64=files)
-    document = {name: items[0] if len(items) == 1 else items for name, items in outputs.items()}
+    lists = {name: array.tolist() for name, array in outputs.items()}
+    lists.update(image=[], image_base64=files)
+    document = {name: items[0] if len(items) == 1 else items for name, items in lists.items()}
     return f"data: {json.dumps(document)}\n\n".encode()

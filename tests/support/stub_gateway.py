@@ -42,8 +42,9 @@ def draw_png(request: dict[str, Any], seed: int, noise: float = 0.0) -> bytes:
     thing = world.Object(shapes[0], colours[0], "large", 64.0, 64.0, 36.0 - seed % 7)
     image = world.draw(world.Scene(background, (thing,)))
     if noise:
-        noise = Image.effect_noise(image.size, 90).convert("RGB")
-        image = Image.blend(image.filter(ImageFilter.GaussianBlur(12 * noise)), noise, noise / 2)
+        blurred = image.filter(ImageFilter.GaussianBlur(12 * noise))
+        grain = Image.effect_noise(image.size, 90).convert("RGB")
+        image = Image.blend(blurred, grain, noise / 2)
     if request.get("size", "auto") != "auto":
         width, height = map(int, request["size"].split("x"))
         image = image.resize((width, height))
