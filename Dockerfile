@@ -41,9 +41,10 @@ COPY models models
 COPY LICENSE client.py ./
 COPY relay_client relay_client
 COPY model_repository model_repository
+COPY env_settings env_settings
 COPY gateway gateway
 COPY ray_stages ray_stages
-RUN /opt/venv/bin/python -m compileall -q client.py relay_client model_repository gateway ray_stages
+RUN /opt/venv/bin/python -m compileall -q client.py relay_client model_repository env_settings gateway ray_stages
 
 # What all nodes of a Ray cluster must agree on, the launcher or KubeRay alike; see ray_stages/launcher/ray_environment.py.
 ENV PATH=/opt/venv/bin:$PATH \

@@ -240,7 +240,7 @@ def test_a_failing_command_keeps_its_status_and_a_wrong_setting_is_named() -> No
     done = subprocess.run(run, cwd=ROOT, env=wrong, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr == (
-        "latent-relay: MODEL=/nowhere is not a checkpoint's directory or a Hugging Face id\n"
+        "latent-relay: MODEL=/nowhere: not a checkpoint's folder or a Hugging Face id\n"
     )
 
 

@@ -81,18 +81,19 @@ def actor_with_arguments(
     """Returns the actor class of an operator, and the arguments of its constructor."""
     settings = preparer.settings
     if not options.gpus:
-        settings = replace(settings, device="cpu")
+        settings = settings.replace(device="cpu")
     if name == "enhance":
         threads = options.threads or max(1, (os.cpu_count() or 1) // options.concurrency)
         return Enhance, (preparer.pipeline.enhance, settings, preparer.card, threads)
     stage = STAGE_ACTORS[name].stage
-    own: dict[str, Any] = {f"{stage}_replicas": options.concurrency}
+    own: dict[str, Any] = {"replicas": options.concurrency}
     for setting in ("threads", "runtime"):
         if value := getattr(options, setting):
-            own[f"{stage}_{setting}"] = value
+            own[setting] = value
     if name == "denoise" and options.max_rows:
-        own["unet_max_rows"] = options.max_rows
-    return STAGE_ACTORS[name], (replace(settings, **own),)
+        own["max_rows"] = options.max_rows
+    stage_settings = getattr(settings, stage).model_copy(update=own)
+    return STAGE_ACTORS[name], (settings.replace(**{stage: stage_settings}),)
 
 
 def _map_options(options: OperatorOptions) -> dict[str, Any]:

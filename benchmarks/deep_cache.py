@@ -148,7 +148,7 @@ def _counted(call: Callable[[], Tensors]) -> tuple[Tensors, int]:
 def opener_for(checkpoint: Checkpoint, settings: Settings, runtime: str) -> Opener:
     threads = settings.resources("unet").threads
     inputs = Calibration(checkpoint).inputs_of
-    place = Place(checkpoint.device, threads, Path(settings.cache_dir), inputs)
+    place = Place(checkpoint.device, threads, settings.cache_dir, inputs)
     return partial(open_fastest, place=place, runtime=runtime, precision="float32")
 
 

@@ -12,7 +12,6 @@ import asyncio
 import os
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 from rich.console import Console
@@ -53,9 +52,9 @@ def main() -> None:
         sys.exit("benchmarks.gpu: there is no CUDA device here, so nothing is measured")
     settings = Settings.from_env()
     if not os.environ.get("MODEL"):
-        folder = Path(settings.cache_dir) / "random-sd15"
+        folder = settings.cache_dir / "random-sd15"
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        settings = replace(settings, model=str(make_checkpoint(folder, device)))
+        settings = settings.replace(model=str(make_checkpoint(folder, device)))
     plan = replace(
         PLAN,
         rounds=arguments.rounds,

@@ -10,8 +10,6 @@ import argparse
 import logging
 import sys
 
-from pydantic import ValidationError
-
 from gateway.keys import new_key
 from gateway.server import serve
 from gateway.settings import GatewaySettings
@@ -29,16 +27,8 @@ def main() -> None:
         print(f"the key, shown only now   {key}\nits line for API_KEYS_FILE  {line}")
         return
     try:
-        settings = GatewaySettings()
+        settings = GatewaySettings.from_env()
         logging.basicConfig(level=settings.log_level, format="%(message)s", stream=sys.stderr)
         serve(settings)
-    except ValidationError as error:
-        sys.exit("\n".join(f"gateway: {_describe(one)}" for one in error.errors()))
     except (ValueError, OSError) as error:
-        sys.exit(f"gateway: {error}")
-
-
-def _describe(error: object) -> str:
-    assert isinstance(error, dict)
-    name = "".join(str(part).upper() + ": " for part in error["loc"][:1])
-    return name + str(error["msg"]).removeprefix("Value error, ")
+        sys.exit("\n".join(f"gateway: {line}" for line in str(error).splitlines()))

@@ -1,215 +1,275 @@
-"""Every setting of the service: one frozen dataclass, read from the environment once."""
+"""Every setting of the stages, of the bridges to them and of what starts both.
+
+`docs/settings.md` is made from these classes: `python -m scripts.settings_table`.
+"""
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Annotated, Any, Literal, get_args
 
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    FilePath,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationInfo,
+    field_validator,
+)
+
+from env_settings import EnvSettings
 from ray_stages.cores import cores
 
-STAGES = ("text_encoder", "unet", "vae_decoder", "vae_encoder")
-RUNTIMES = ("auto", "torch", "torch-compile", "onnxruntime", "openvino")
-CHOICES = {
-    "precision": ("auto", "float32", "float16", "bfloat16", "int8"),
-    **{f"{stage}_runtime": RUNTIMES for stage in STAGES},
-    "log_level": ("DEBUG", "INFO", "WARNING", "ERROR"),
-    "log_to": ("files", "stdout"),
-}
-AT_LEAST_1 = (
-    *("max_in_flight", "max_prompts", "max_steps", "max_seconds", "attempts"),
-    *("max_image_bytes", "max_image_pixels", "unet_deep_every", "grpc_connection_seconds"),
-)
-NOT_OF_STAGES = (
-    *("bind", "http_port", "grpc_port", "metrics_port", "gateway_port"),
-    *("run_dir", "log_to", "drain_file", "start_seconds"),
-    *("grpc_tls_certificate", "grpc_tls_key", "grpc_connection_seconds"),
-)
-FILES = ("grpc_tls_certificate", "grpc_tls_key")
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def _absolute(path: str) -> str:
-    """Ray's workers and Triton's stubs need not stand where we do."""
-    return str(Path(path).expanduser().resolve())
+def _absolute(path: Path | str) -> Path:
+    """Ray's workers and Triton's stubs run in other folders than the launcher."""
+    return Path(path).expanduser().resolve()
 
 
-def _refusal(name: str, value: object, limit: str) -> ValueError:
-    return ValueError(f"{name.upper()}={value} is not {limit}")
+def _checkpoint(model: str) -> str:
+    """A folder's absolute path, or a Hugging Face id. A folder of that name comes first."""
+    folder = _absolute(model)
+    if (folder / "model_index.json").is_file():
+        return str(folder)
+    if folder.is_dir() or not re.fullmatch(r"[\w.-]+/[\w.-]+", model):
+        raise ValueError("not a checkpoint's folder or a Hugging Face id")
+    return model
 
 
-@dataclass(frozen=True)
-class StageResources:
-    """What one stage may use: replicas, and for each its CPU and GPU share, threads and runtime.
-
-    target_requests: in work in each replica, on average, where their number follows the load.
-    """
-
-    replicas: int
-    max_replicas: int
-    target_requests: float
-    cpus: float
-    gpus: float
-    threads: int
-    runtime: str
+Port = Annotated[int, Field(ge=0, le=65535)]
+Folder = Annotated[Path, AfterValidator(_absolute)]
+File = Annotated[FilePath, BeforeValidator(_absolute)]
+Precision = Literal["auto", "float32", "float16", "bfloat16", "int8"]
+Runtime = Literal["auto", "torch", "torch-compile", "onnxruntime", "openvino"]
+RUNTIMES: tuple[str, ...] = get_args(Runtime)
 
 
-@dataclass(frozen=True)
-class Settings:
-    """Each field is set by the environment variable of its name in capitals.
+class StageSettings(BaseModel):
+    """Every stage has these, with its own name in front."""
 
-    A port 0 means any free one; threads 0 means an even share of the cores for
-    each replica of a stage; a number of steps, a guidance or a size of 0 or less
-    means the model's own; replicas per node 0 are any number of a stage's; most
-    replicas 0 are as many as there are at least; rows 0 are what a measurement at
-    warm-up finds best.
-    """
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
-    model: str = str(ROOT / "models" / "miniature-sd")
-    model_variant: str = ""
-    device: str = "auto"
-    precision: str = "auto"
-    default_steps: int = 0
-    default_guidance_scale: float = -1.0
+    replicas: PositiveInt = 1
+    """Replicas, at least."""
+    max_replicas: NonNegativeInt = 0
+    """Replicas, at most: their number follows the load. 0: as many as `…_REPLICAS`."""
+    target_requests: PositiveFloat = 8.0
+    """Requests in each replica, on average, above which another replica starts."""
+    cpus: NonNegativeFloat = 0.5
+    """CPUs that Ray reserves for a replica."""
+    gpus: float = -1.0
+    """GPUs that Ray reserves for a replica. -1: a share of one, if there is one."""
+    threads: NonNegativeInt = 0
+    """CPU threads of a replica. 0: the cores, divided by the replicas at most."""
+    runtime: Runtime = "auto"
+    """What computes the network (docs/runtimes.md). auto: the fastest that is right."""
+
+
+class TextEncoderSettings(StageSettings):
+    target_requests: PositiveFloat = 16.0
+    cache_mb: NonNegativeInt = 64
+    """Memory for embeddings of the latest prompts, in MiB."""
+
+
+class UNetSettings(StageSettings):
+    cpus: NonNegativeFloat = 1.0
+    max_rows: NonNegativeInt = 0
+    """Rows of one UNet call; a guided picture has two. 0: measured at the start."""
+    max_queue: PositiveInt = 256
+    """Pictures at once in a replica; a request for more gets UNAVAILABLE."""
+    deep_every: PositiveInt = 1
+    """One of so many steps computes the whole UNet, the others only its outermost level:
+    faster, with other pictures (docs/deep-cache.md)."""
+
+
+class LauncherSettings(EnvSettings):
+    """Read by the launcher: one machine's processes, or a container's part of a cluster."""
 
     bind: str = "127.0.0.1"
-    http_port: int = 8000
-    grpc_port: int = 8001
-    metrics_port: int = 8002
-    gateway_port: int = 8080
-    grpc_tls_certificate: str = ""
-    grpc_tls_key: str = ""
-    grpc_connection_seconds: int = 300
-    ray_address: str = ""
-    cache_dir: str = str(Path("~/.cache/latent-relay").expanduser())
-    run_dir: str = str(ROOT / ".run")
-    log_level: str = "INFO"
-    log_to: str = "files"
+    """Address that Triton listens on."""
+    http_port: Port = 8000
+    """Triton's HTTP. 0: any free port."""
+    grpc_port: Port = 8001
+    """Triton's gRPC. 0: any free port."""
+    metrics_port: Port = 8002
+    """Triton's metrics. 0: any free port."""
+    gateway_port: Port = 8080
+    """Where `check gateway` finds the gateway, which reads it too."""
+    grpc_tls_certificate: File | None = None
+    """PEM file for Triton's gRPC, which then refuses plain text. HTTP stays plain."""
+    grpc_tls_key: File | None = None
+    """PEM file of that certificate's key."""
+    grpc_connection_seconds: PositiveInt = 300
+    """Age at which Triton has a gRPC client connect anew, so that clients find Tritons that
+    came later. Requests under way are not harmed."""
+    run_dir: Folder = ROOT / ".run"
+    """Folder of logs and state."""
+    log_to: Literal["files", "stdout"] = "files"
+    """`files`: `triton.log` and `ray.log` in `RUN_DIR/<process>`."""
+    drain_file: Folder | None = None
+    """While it exists, bridges refuse new requests; the launcher sets it."""
+    start_seconds: NonNegativeInt = 600
+    """Time for the stages to become ready."""
 
-    max_in_flight: int = 256
-    max_prompts: int = 16
-    max_prompt_chars: int = 2000
-    max_steps: int = 150
-    max_guidance_scale: float = 30.0
-    max_size: int = 0
-    max_image_bytes: int = 16_000_000
-    max_image_pixels: int = 32_000_000
-    max_seconds: int = 3600
-    attempts: int = 4
-    drain_seconds: int = 30
-    drain_file: str = ""
-    latents_dir: str = ""
-    latents_max_mb: int = 1024
-    start_seconds: int = 600
-
-    scale_up_seconds: float = 5.0
-    scale_down_seconds: float = 120.0
-    replicas_per_node: int = 0
-    text_encoder_replicas: int = 1
-    text_encoder_max_replicas: int = 0
-    text_encoder_target_requests: float = 16.0
-    text_encoder_cpus: float = 0.5
-    text_encoder_gpus: float = -1.0
-    text_encoder_threads: int = 0
-    text_encoder_runtime: str = "auto"
-    text_encoder_cache_mb: int = 64
-    unet_replicas: int = 1
-    unet_max_replicas: int = 0
-    unet_target_requests: float = 8.0
-    unet_cpus: float = 1.0
-    unet_gpus: float = -1.0
-    unet_threads: int = 0
-    unet_runtime: str = "auto"
-    unet_max_rows: int = 0
-    unet_max_queue: int = 256
-    unet_deep_every: int = 1
-    aging_seconds: float = 10.0
-    vae_decoder_replicas: int = 1
-    vae_decoder_max_replicas: int = 0
-    vae_decoder_target_requests: float = 8.0
-    vae_decoder_cpus: float = 0.5
-    vae_decoder_gpus: float = -1.0
-    vae_decoder_threads: int = 0
-    vae_decoder_runtime: str = "auto"
-    vae_encoder_replicas: int = 1
-    vae_encoder_max_replicas: int = 0
-    vae_encoder_target_requests: float = 8.0
-    vae_encoder_cpus: float = 0.5
-    vae_encoder_gpus: float = -1.0
-    vae_encoder_threads: int = 0
-    vae_encoder_runtime: str = "auto"
-
+    @field_validator("grpc_tls_key")
     @classmethod
-    def from_env(cls, environ: Mapping[str, str] = os.environ) -> Settings:
-        """A value that is no good is a ValueError that names variable, value and limit."""
-        hints = get_type_hints(cls)
-        given: dict[str, Any] = {}
-        for field in fields(cls):
-            text = environ.get(field.name.upper(), "").strip()
-            if not text:
-                continue
-            try:
-                given[field.name] = hints[field.name](text)
-            except ValueError:
-                kind = hints[field.name].__name__
-                raise ValueError(f"{field.name.upper()}={text!r} is not of type {kind}") from None
-        for path in (*FILES, "cache_dir", "run_dir", "latents_dir"):
-            if path in given:
-                given[path] = _absolute(given[path])
-        # A folder of that name comes before a Hugging Face id.
-        if "model" in given and Path(given["model"]).expanduser().is_dir():
-            given["model"] = _absolute(given["model"])
-        settings = cls(**given)
-        settings._check()
-        return settings
+    def _beside_its_certificate(cls, key: Path | None, info: ValidationInfo) -> Path | None:
+        if "grpc_tls_certificate" in info.data:
+            certificate = info.data["grpc_tls_certificate"]
+            if bool(certificate) != bool(key):
+                raise ValueError("GRPC_TLS_CERTIFICATE and GRPC_TLS_KEY need each other")
+        return key
 
-    def _check(self) -> None:
-        for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise _refusal(name, getattr(self, name), f"one of {', '.join(choices)}")
-        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
-            raise _refusal("device", self.device, "auto, cpu, cuda or cuda:N")
-        for name in ("http_port", "grpc_port", "metrics_port", "gateway_port"):
-            if not 0 <= getattr(self, name) <= 65535:
-                raise _refusal(name, getattr(self, name), "0 to 65535")
-        for name in (*AT_LEAST_1, *(f"{stage}_replicas" for stage in STAGES)):
-            if getattr(self, name) < 1:
-                raise _refusal(name, getattr(self, name), "at least 1")
-        for name, other in (FILES, FILES[::-1]):
-            if getattr(self, name) and not getattr(self, other):
-                raise _refusal(other, "", f"given beside {name.upper()}")
-            if getattr(self, name) and not Path(getattr(self, name)).is_file():
-                raise _refusal(name, getattr(self, name), "a file")
-        is_hub_id = re.fullmatch(r"[\w.-]+/[\w.-]+", self.model)
-        if not is_hub_id and not (Path(self.model) / "model_index.json").is_file():
-            raise _refusal("model", self.model, "a checkpoint's directory or a Hugging Face id")
+
+class BridgeSettings(EnvSettings):
+    """Read by the bridges inside Triton; `MAX_IN_FLIGHT` by the stages' deployments too."""
+
+    max_in_flight: PositiveInt = 256
+    """Pictures at once; a request for more gets UNAVAILABLE."""
+    max_seconds: PositiveInt = 3600
+    """Longest deadline of a request, and that of one that sets none."""
+    attempts: PositiveInt = 4
+    """Calls of a stage whose replicas die."""
+
+
+class CommonSettings(EnvSettings):
+    """Read by the launcher, the bridges and the stages."""
+
+    ray_address: str = ""
+    """Ray to join. Empty: a private one is started."""
+    cache_dir: Folder = Path("~/.cache/latent-relay")
+    """Folder of Triton's server, exported and compiled networks."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """Least severity that the stages log."""
+    drain_seconds: NonNegativeInt = 30
+    """Time of a stopping stack to answer what it accepted."""
+
+
+class ModelSettings(EnvSettings):
+    """Read by the stages: what they load, and how they compute."""
+
+    model: str = str(ROOT / "models" / "miniature-sd")
+    """A checkpoint's folder in diffusers' format, or a Hugging Face id."""
+    model_variant: str = ""
+    """Variant of the weights, as in diffusers."""
+    device: str = "auto"
+    """`cpu`, `cuda`, `cuda:N`, or `auto`: CUDA where there is a GPU."""
+    precision: Precision = "auto"
+    """`auto` is half precision where the device has it."""
+    default_steps: int = 0
+    """Steps of a request that names none. 0: the model's."""
+    default_guidance_scale: float = -1.0
+    """Guidance of a request that names none. Negative: the model's."""
+
+    @field_validator("model")
+    @classmethod
+    def _is_a_checkpoint(cls, model: str) -> str:
+        return _checkpoint(model)
+
+    @field_validator("device")
+    @classmethod
+    def _is_a_device(cls, device: str) -> str:
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
+            raise ValueError("not auto, cpu, cuda or cuda:N")
+        return device
+
+
+class RequestLimits(EnvSettings):
+    """Read by the stages: what a request may ask for."""
+
+    max_prompts: PositiveInt = 16
+    """Prompts of one request."""
+    max_prompt_chars: int = 2000
+    """Characters of one prompt."""
+    max_steps: PositiveInt = 150
+    """Steps."""
+    max_guidance_scale: float = 30.0
+    """Guidance scale."""
+    max_size: int = 0
+    """Height and width, in pixels. 0: twice the model's own size."""
+    max_image_bytes: PositiveInt = 16_000_000
+    """Bytes of one picture to start from."""
+    max_image_pixels: PositiveInt = 32_000_000
+    """Pixels of one picture to start from."""
+
+
+class DenoisingSettings(EnvSettings):
+    """Read by the replicas of the UNet."""
+
+    aging_seconds: float = 10.0
+    """Time of waiting that counts as one `priority`."""
+    latents_dir: Folder | None = None
+    """Folder for latents that requests ask for (docs/latents.md). Empty: none."""
+    latents_max_mb: int = 1024
+    """Size of that folder in MiB, above which the oldest requests go."""
+
+
+class ScalingSettings(EnvSettings):
+    """Read by the deployment of the stages on Ray Serve."""
+
+    scale_up_seconds: NonNegativeFloat = 5.0
+    """Time of too much load before a replica starts."""
+    scale_down_seconds: NonNegativeFloat = 120.0
+    """Time of too little load before a replica stops."""
+    replicas_per_node: NonNegativeInt = 0
+    """Replicas of a stage on one node, at most. 0: any number."""
+
+
+class Settings(
+    ScalingSettings,
+    DenoisingSettings,
+    RequestLimits,
+    BridgeSettings,
+    LauncherSettings,
+    CommonSettings,
+    ModelSettings,
+):
+    """All of them, and one line for each stage."""
+
+    text_encoder: TextEncoderSettings = TextEncoderSettings()
+    unet: UNetSettings = UNetSettings()
+    vae_decoder: StageSettings = StageSettings()
+    vae_encoder: StageSettings = StageSettings()
 
     @property
     def host(self) -> str:
-        """Where clients on this machine reach what listens on `bind`."""
+        """The address by which clients on this machine reach what listens on `bind`."""
         return "127.0.0.1" if self.bind == "0.0.0.0" else self.bind
 
+    def replace(self, **changes: Any) -> Settings:
+        """A checked copy with other values of some fields."""
+        return Settings(**{**dict(self), **changes})
+
     def with_free_ports(self) -> Settings:
-        return replace(self, http_port=0, grpc_port=0, metrics_port=0)
+        return self.replace(http_port=0, grpc_port=0, metrics_port=0)
 
     def of_stages(self) -> Settings:
-        """Without what only the launcher and Triton's side need to know."""
-        usual: dict[str, Any] = {field.name: field.default for field in fields(self)}
-        return replace(self, **{name: usual[name] for name in NOT_OF_STAGES})
-
-    def resources(self, stage: str) -> StageResources:
-        replicas: int = getattr(self, f"{stage}_replicas")
-        most = max(replicas, getattr(self, f"{stage}_max_replicas"))
-        threads: int = getattr(self, f"{stage}_threads")
-        return StageResources(
-            replicas=replicas,
-            max_replicas=most,
-            target_requests=getattr(self, f"{stage}_target_requests"),
-            cpus=getattr(self, f"{stage}_cpus"),
-            gpus=getattr(self, f"{stage}_gpus"),
-            threads=threads or max(1, cores() // most),
-            runtime=getattr(self, f"{stage}_runtime"),
+        """A copy without what only the launcher and Triton's side read."""
+        return self.replace(
+            **{name: field.default for name, field in LauncherSettings.model_fields.items()}
         )
+
+    def resources(self, stage: str) -> StageSettings:
+        """Settings of one stage, with `max_replicas` and `threads` as they come out here."""
+        own: StageSettings = getattr(self, stage)
+        most = max(own.replicas, own.max_replicas)
+        threads = own.threads or max(1, cores() // most)
+        return own.model_copy(update={"max_replicas": most, "threads": threads})
+
+
+STAGES = tuple(
+    name
+    for name, field in Settings.model_fields.items()
+    if isinstance(field.default, StageSettings)
+)

@@ -49,8 +49,9 @@ FLOORS = {
 # Beside its own floors, what a package may import of this repository.
 PACKAGES = {
     "relay_client": set(),
-    "ray_stages": {"relay_client"},
-    "gateway": {"relay_client"},
+    "env_settings": set(),
+    "ray_stages": {"relay_client", "env_settings"},
+    "gateway": {"relay_client", "env_settings"},
     "batch": {"ray_stages"},
     "model_repository": {"ray_stages"},
 }
@@ -113,6 +114,7 @@ def modules_after(statement: str) -> set[str]:
             {"torch", "diffusers", "transformers"},
         ),
         ("import ray_stages.serving.application", {"torch", "diffusers", "transformers"}),
+        ("import ray_stages.settings", {"torch", "ray", "numpy"}),
         ("import ray_stages.launcher.command", {"torch", "ray"}),
         (f"{ENGINE}; {STAGES}", {"ray", "tritonclient"}),
         # Readers and writers run in processes of their own, which start faster without.

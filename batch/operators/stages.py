@@ -50,7 +50,7 @@ class Encode(StageActor):
     name, stage = "encode", "text_encoder"
 
     def load(self) -> None:
-        cache_bytes = self.settings.text_encoder_cache_mb * 1024**2
+        cache_bytes = self.settings.text_encoder.cache_mb * 1024**2
         self.encoder = TextEncoder(self.checkpoint, self.open_network, cache_bytes)
 
     def compute(self, valid: Sequence[Row]) -> None:
@@ -75,9 +75,9 @@ class Denoise(StageActor):
 
     def load(self) -> None:
         settings = self.settings
-        self.denoiser = Denoiser(self.checkpoint, self.open_network, settings.unet_deep_every)
+        self.denoiser = Denoiser(self.checkpoint, self.open_network, settings.unet.deep_every)
         warm_up.first_step(self.denoiser, self.card)
-        self.max_rows = settings.unet_max_rows or warm_up.row_limit(self.denoiser, self.card)
+        self.max_rows = settings.unet.max_rows or warm_up.row_limit(self.denoiser, self.card)
         warm_up.prepare(self.denoiser, self.card, self.max_rows)
 
     def process(self, valid: Sequence[Row], first: int = 0) -> dict[int, Exception]:

@@ -12,7 +12,6 @@ from abc import abstractmethod
 from collections.abc import Callable
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -35,7 +34,7 @@ class ChildPeer(Peer):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self.folder = ""
-        self.log = Path(settings.run_dir) / f"bench-{self.key}.log"
+        self.log = settings.run_dir / f"bench-{self.key}.log"
         self.child: subprocess.Popen[Any] | None = None
 
     async def __aenter__(self) -> Peer:

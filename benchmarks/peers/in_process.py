@@ -124,7 +124,7 @@ class Stages(InProcess):
         torch.set_num_threads(self.settings.resources("unet").threads)
         self.encoder, self.decoder = TextEncoder(checkpoint), ImageDecoder(checkpoint)
         denoiser = Denoiser(checkpoint)
-        rows = self.settings.unet_max_rows or row_limit.measure(
+        rows = self.settings.unet.max_rows or row_limit.measure(
             lambda rows: denoiser.compute(rows, card.height, card.width)
         )
         self.engine = Engine(denoiser, rows)

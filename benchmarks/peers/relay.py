@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import AsyncIterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -37,7 +36,7 @@ class Relay(ChildPeer):
     async def start(self) -> None:
         self.spawn(["ray_stages", "serve"], env=FREE_PORTS)
         assert self.child
-        file = Path(self.settings.run_dir) / f"{self.child.pid}.json"
+        file = self.settings.run_dir / f"{self.child.pid}.json"
         await self.wait_until(file.exists)
         self.addresses: dict[str, str] = json.loads(file.read_text())
         self.client = triton.InferenceServerClient(self.addresses["grpc"])

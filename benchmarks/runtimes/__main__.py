@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -86,11 +86,11 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse()
-    settings = replace(Settings.from_env(), device="cpu")
+    settings = Settings.from_env().replace(device="cpu")
     with tempfile.TemporaryDirectory(prefix="runtimes-") as folder:
         if arguments.sd15:
-            model = str(make_checkpoint(Path(settings.cache_dir) / "random-sd15", "cpu"))
-            own = replace(settings, model=model)
+            model = str(make_checkpoint(settings.cache_dir / "random-sd15", "cpu"))
+            own = settings.replace(model=model)
             figures, text = sd15(Setup(SD15, own, Path(folder), SD15_SIZE, draws=False))
         else:
             plan = QUICK if arguments.quick else Plan(compiled=arguments.compile)

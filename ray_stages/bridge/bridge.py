@@ -14,7 +14,6 @@ import traceback
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -177,7 +176,7 @@ class Bridge:
 
     def _draining(self) -> bool:
         """The launcher creates the drain file, then waits until nothing is in flight."""
-        return bool(self.settings.drain_file) and Path(self.settings.drain_file).exists()
+        return self.settings.drain_file is not None and self.settings.drain_file.exists()
 
     def _add_in_flight(self, pictures: int) -> None:
         self.in_flight += pictures

@@ -20,7 +20,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from pathlib import Path
 
 from rich.console import Console
 
@@ -75,7 +74,7 @@ def execute(settings: Settings, console: Console, command: list[str]) -> int:
 @contextlib.contextmanager
 def _running_stack(settings: Settings, console: Console) -> Iterator[RunningStack]:
     """Yields the stack that serves this model already, or else a temporary one on free ports."""
-    if running := StackFile(Path(settings.run_dir)).find(settings):
+    if running := StackFile(settings.run_dir).find(settings):
         console.print(f"using the stack that runs already, process {running.pid}")
         yield running
         return
@@ -102,7 +101,7 @@ def _watch(stack: Stack) -> None:
 def run_container(command: str, settings: Settings, console: Console) -> int:
     stopped = threading.Event()
     _on_stop_signals(stopped.set)
-    Path(settings.run_dir).mkdir(parents=True, exist_ok=True)
+    settings.run_dir.mkdir(parents=True, exist_ok=True)
     CONTAINER_COMMANDS[command](settings, console, stopped)
     return 0
 

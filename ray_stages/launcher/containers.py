@@ -66,7 +66,7 @@ def ray_worker(settings: Settings, console: Console, stopped: threading.Event) -
 def triton(settings: Settings, console: Console, stopped: threading.Event) -> None:
     """Runs tritonserver, and a Ray node without CPUs through which the bridges call the stages."""
     node = _start_node(settings, stopped, cpus=0)
-    drain_file = Path(settings.run_dir) / "draining"
+    drain_file = settings.run_dir / "draining"
     server = TritonServer(settings, Ports.choose(settings), drain_file, sys.stdout.buffer)
     try:
         if not _wait_for_stages(settings, stopped, node):
@@ -128,7 +128,7 @@ def _start_node(settings: Settings, stopped: threading.Event, cpus: int) -> RayN
 
 
 def _ray_log(settings: Settings) -> Path:
-    return Path(settings.run_dir) / "ray-start.log"
+    return settings.run_dir / "ray-start.log"
 
 
 def _watch(

@@ -23,4 +23,4 @@ def seconds_since_heartbeat(settings: Settings) -> float:
 
 
 def _heartbeat_file(settings: Settings) -> Path:
-    return Path(settings.run_dir) / "heartbeat"
+    return settings.run_dir / "heartbeat"

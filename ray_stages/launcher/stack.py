@@ -12,7 +12,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import IO, Any
 
 import tenacity
@@ -44,7 +43,7 @@ class Stack:
         self.console = console
         self.stopped = threading.Event()
         self.ports = Ports.choose(settings)
-        self.folder = Path(settings.run_dir) / str(os.getpid())
+        self.folder = settings.run_dir / str(os.getpid())
         self.folder.mkdir(parents=True, exist_ok=True)
         self._environment = {**os.environ, **ray_environment(settings)}
         self._triton = TritonServer(
@@ -57,7 +56,7 @@ class Stack:
         self._ray_address = ""
         self._ray_folder = ""
         self._events: queue.Queue[dict[str, Any]] = queue.Queue()
-        self._file = StackFile(Path(settings.run_dir))
+        self._file = StackFile(settings.run_dir)
         self.restarts = 0
 
     @property

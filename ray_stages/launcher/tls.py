@@ -24,4 +24,4 @@ def ca_file(settings: Settings) -> str:
     """
     if not settings.grpc_tls_certificate:
         return ""
-    return os.environ.get("TRITON_TLS_CA") or settings.grpc_tls_certificate
+    return os.environ.get("TRITON_TLS_CA") or str(settings.grpc_tls_certificate)

@@ -116,7 +116,7 @@ class TritonServer:
         return len(list(MODEL_REPOSITORY.glob("*/1/model.py")))
 
     def start(self, environment: dict[str, str]) -> None:
-        distribution = find_distribution(Path(self.settings.cache_dir))
+        distribution = find_distribution(self.settings.cache_dir)
         libraries = [str(path) for path in distribution.libraries]
         inherited = environment.get("LD_LIBRARY_PATH")
         environment = {

@@ -61,7 +61,7 @@ class Calibration:
         """Returns the latents of each prompt: float32 [1, channels, h, w]."""
         card = self.checkpoint.card
         guidance = Guidance(card.guidance_scale)
-        deep_every = self.checkpoint.settings.unet_deep_every
+        deep_every = self.checkpoint.settings.unet.deep_every
         denoiser = Denoiser(self.checkpoint, self._open_recorded, deep_every)
         latents = []
         for seed, embeds in enumerate(self._encode()):

@@ -11,7 +11,6 @@ import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,7 +53,7 @@ class TextEncoderDeployment(StageReplica):
         super().__init__(settings)
         self.encoder = self.set_up(
             lambda: TextEncoder(
-                self.checkpoint, self.open_network, settings.text_encoder_cache_mb * 1024**2
+                self.checkpoint, self.open_network, settings.text_encoder.cache_mb * 1024**2
             ),
             lambda encoder: encoder.warm_up(),
         )
@@ -86,18 +85,18 @@ class UNetDeployment(StageReplica):
 
         super().__init__(settings)
         denoiser = self.set_up(
-            lambda: Denoiser(self.checkpoint, self.open_network, settings.unet_deep_every),
+            lambda: Denoiser(self.checkpoint, self.open_network, settings.unet.deep_every),
             lambda denoiser: warm_up.first_step(denoiser, self.card()),
         )
         rows = self.torch.submit(lambda: self._row_limit(denoiser)).result()
         self.torch.submit(lambda: warm_up.prepare(denoiser, self.card(), rows)).result()
-        limits = rows, settings.unet_max_queue, settings.aging_seconds
+        limits = rows, settings.unet.max_queue, settings.aging_seconds
         self.engine = Engine(denoiser, *limits, self.torch)
         self.dump = self._latents_dump()
 
     def _row_limit(self, denoiser: Denoiser) -> int:
-        if self.settings.unet_max_rows:
-            return self.settings.unet_max_rows
+        if self.settings.unet.max_rows:
+            return self.settings.unet.max_rows
         from ray_stages.serving import warm_up
 
         limit = warm_up.row_limit(denoiser, self.card())
@@ -110,7 +109,7 @@ class UNetDeployment(StageReplica):
         from ray_stages.serving.latents_dump import LatentsDump
 
         max_bytes = self.settings.latents_max_mb * 1024**2
-        return LatentsDump(Path(self.settings.latents_dir), max_bytes)
+        return LatentsDump(self.settings.latents_dir, max_bytes)
 
     def check_health(self) -> None:
         """Serve calls this periodically, and replaces the replica after errors."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from ray_stages.families.checkpoint import Checkpoint
 from ray_stages.runtimes.choice import open_fastest
 from ray_stages.runtimes.network import Network, Opener, Runtime
@@ -18,7 +16,7 @@ def opener(checkpoint: Checkpoint, stage: str, threads: int = 0) -> Opener:
     place = Place(
         device=checkpoint.device,
         threads=threads or own.threads,
-        cache_dir=Path(settings.cache_dir),
+        cache_dir=settings.cache_dir,
         calibration=Calibration(checkpoint).inputs_of,
     )
 

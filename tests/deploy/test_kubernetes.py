@@ -13,6 +13,7 @@ import pytest
 import yaml
 from ray.serve.schema import ServeDeploySchema
 
+from env_settings import variables
 from ray_stages.serving.application import build
 from ray_stages.serving.generations import app_name
 from ray_stages.settings import STAGES, Settings
@@ -146,4 +147,4 @@ def test_settings_are_those_that_we_have() -> None:
     if not (maps := named("base", "ConfigMap")):
         pytest.skip("kustomize makes it, and is not here")
     (settings,) = maps.values()
-    assert {name.lower() for name in settings["data"]} <= set(Settings.__dataclass_fields__)
+    assert set(settings["data"]) <= dict(variables(Settings)).keys()

@@ -1,4 +1,4 @@
-"""What the README says of inputs and settings is so; `test_live_readme.py` runs its snippets."""
+"""What the README says of inputs is so; `test_live_readme.py` runs its snippets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from gateway.settings import GatewaySettings
 from ray_stages.requests.schedulers import SCHEDULERS
 from ray_stages.settings import Settings
 from tests.support.paths import ROOT
@@ -24,17 +23,6 @@ def rows(heading: str) -> list[list[str]]:
     section = README.split(f"## {heading}\n")[1].split("\n## ")[0]
     lines = [line for line in section.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[2:]]
-
-
-def test_settings_have_the_defaults_that_the_table_says() -> None:
-    for names, defaults, _ in rows("Settings"):
-        for name, default in zip(
-            re.findall(r"`(\w+)`", names), re.findall(r"`([^`]*)`|none", defaults), strict=True
-        ):
-            ours = Settings() if hasattr(Settings, name.lower()) else GatewaySettings()
-            value = getattr(ours, name.lower())
-            told = "" if value in (None, ()) else str(value)
-            assert told.removeprefix(f"{ROOT}/") == default, name
 
 
 @pytest.mark.parametrize(

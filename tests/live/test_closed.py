@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -145,8 +144,8 @@ def encrypted(
 ) -> Iterator[str]:
     """Another tritonserver on the stack's Ray; where its gRPC is."""
     folder = tmp_path_factory.mktemp("triton")
-    file, key = map(str, certificate)
-    settings = replace(Settings(), grpc_tls_certificate=file, grpc_tls_key=key)
+    file, key = certificate
+    settings = Settings(grpc_tls_certificate=file, grpc_tls_key=key)
     ports = Ports.choose(settings.with_free_ports())
     with (folder / "triton.log").open("wb") as log:
         server = TritonServer(settings, ports, folder / "draining", log)

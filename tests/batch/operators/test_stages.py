@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +92,7 @@ def test_every_operator_has_a_stage_and_a_share_of_a_gpu() -> None:
 def test_operators_share_the_available_gpus(
     preparer: RowPreparer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = replace(preparer.settings, device="auto")
+    settings = preparer.settings.replace(device="auto")
     monkeypatch.setattr("ray.cluster_resources", lambda: {"GPU": 2.0})
     shares = {name: with_default_gpus(name, OperatorOptions(), settings).gpus for name in OPERATORS}
     assert shares == GPU_SHARES
@@ -108,5 +107,5 @@ def test_operators_share_the_available_gpus(
 def test_an_operator_without_a_gpu_uses_the_cpu(preparer: RowPreparer) -> None:
     (with_gpu,) = actor_with_arguments("denoise", OperatorOptions(gpus=0.5, threads=3), preparer)[1]
     (without,) = actor_with_arguments("denoise", OperatorOptions(gpus=0, max_rows=6), preparer)[1]
-    assert (without.device, without.unet_max_rows) == ("cpu", 6)
-    assert (with_gpu.device, with_gpu.unet_threads) == (preparer.settings.device, 3)
+    assert (without.device, without.unet.max_rows) == ("cpu", 6)
+    assert (with_gpu.device, with_gpu.unet.threads) == (preparer.settings.device, 3)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ray_stages.families.checkpoint import Checkpoint
-from ray_stages.settings import Settings
+from ray_stages.settings import Precision, Settings
 
 
 def test_sizes_and_defaults_are_what_the_checkpoint_says(load: Callable[[str], Checkpoint]) -> None:
@@ -54,9 +54,9 @@ def test_a_generation_config_and_then_settings_win(
     ],
 )
 def test_tensors_are_halved_on_cuda_only(
-    device: str, precision: str, dtype: torch.dtype, checkpoint_folder: Callable[[str], Path]
+    device: str, precision: Precision, dtype: torch.dtype, checkpoint_folder: Callable[[str], Path]
 ) -> None:
-    settings = Settings(str(checkpoint_folder("sd21")), device=device, precision=precision)
+    settings = Settings(model=str(checkpoint_folder("sd21")), device=device, precision=precision)
     assert Checkpoint(settings).dtype == dtype
 
 

@@ -6,7 +6,6 @@ import os
 import socket
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ from ray_stages.settings import Settings
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(run_dir=str(tmp_path), start_seconds=0)
+    return Settings(run_dir=tmp_path, start_seconds=0)
 
 
 def test_a_node_is_healthy_while_heartbeats_come(settings: Settings) -> None:
@@ -28,7 +27,7 @@ def test_a_node_is_healthy_while_heartbeats_come(settings: Settings) -> None:
     record_heartbeat(settings)
     health_check.check_node(settings)
     long_ago = time.time() - STALE_SECONDS - 1
-    os.utime(Path(settings.run_dir) / "heartbeat", (long_ago, long_ago))
+    os.utime(settings.run_dir / "heartbeat", (long_ago, long_ago))
     with pytest.raises(OSError, match="no heartbeat for 31 s"):
         health_check.check_node(settings)
 
@@ -37,7 +36,7 @@ def test_a_node_is_healthy_while_heartbeats_come(settings: Settings) -> None:
 def test_a_part_that_does_not_answer_is_unhealthy(
     part: str, settings: Settings, free_port: int
 ) -> None:
-    settings = replace(settings, gateway_port=free_port, grpc_port=free_port)
+    settings = settings.replace(gateway_port=free_port, grpc_port=free_port)
     with pytest.raises(OSError, match=r"refused|UNAVAILABLE|reach"):
         health_check.CHECKS[part](settings)
 
@@ -60,7 +59,7 @@ def test_a_worker_without_ray_address_is_refused(settings: Settings) -> None:
 
 
 def test_the_error_names_a_head_that_does_not_answer(settings: Settings, free_port: int) -> None:
-    settings = replace(settings, ray_address=f"127.0.0.1:{free_port}")
+    settings = settings.replace(ray_address=f"127.0.0.1:{free_port}")
     with pytest.raises(TimeoutError, match=f"127.0.0.1:{free_port} does not answer within START"):
         containers._start_node(settings, threading.Event(), cpus=0)
 

@@ -20,7 +20,7 @@ MakeFailingStack = Callable[[int], Stack]
 @pytest.fixture
 def make_failing_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeFailingStack:
     def make(times: int) -> Stack:
-        settings = Settings(run_dir=str(tmp_path)).with_free_ports()
+        settings = Settings(run_dir=tmp_path).with_free_ports()
         stack = Stack(settings, Console(file=io.StringIO()))
         failures = [StackFailed("tritonserver has ended")] * times
 

@@ -45,7 +45,7 @@ def test_a_stack_with_another_model_or_that_does_not_answer_is_not_found(
 ) -> None:
     file, settings = StackFile(tmp_path), Settings()
     file.write(RunningStack.of(settings, Ports(http=healthy_port, grpc=2, metrics=3)))
-    assert file.find(replace(settings, model="other/model")) is None
+    assert file.find(settings.replace(model="other/model")) is None
     file.write(RunningStack.of(settings, Ports(http=1, grpc=2, metrics=3)))
     assert file.find(settings) is None
 

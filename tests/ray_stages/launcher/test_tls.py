@@ -10,7 +10,12 @@ from ray_stages.settings import Settings
 from relay_client import Client
 from relay_client.grpc_transport import credentials
 
-ENCRYPTED = Settings(grpc_tls_certificate="/tls/own.pem", grpc_tls_key="/tls/own.key")
+
+@pytest.fixture
+def encrypted(tmp_path: Path) -> Settings:
+    for name in ("own.pem", "own.key"):
+        (tmp_path / name).touch()
+    return Settings(grpc_tls_certificate=tmp_path / "own.pem", grpc_tls_key=tmp_path / "own.key")
 
 
 def test_without_a_certificate_grpc_is_plain(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -19,26 +24,27 @@ def test_without_a_certificate_grpc_is_plain(monkeypatch: pytest.MonkeyPatch) ->
     assert tls.ca_file(Settings()) == ""
 
 
-def test_with_a_certificate_grpc_has_tls() -> None:
-    assert tls.server_options(ENCRYPTED) == [
+def test_with_a_certificate_grpc_has_tls(encrypted: Settings, tmp_path: Path) -> None:
+    assert tls.server_options(encrypted) == [
         "--grpc-use-ssl=true",
-        "--grpc-server-cert=/tls/own.pem",
-        "--grpc-server-key=/tls/own.key",
+        f"--grpc-server-cert={tmp_path}/own.pem",
+        f"--grpc-server-key={tmp_path}/own.key",
     ]
 
 
 def test_clients_trust_the_certificate_itself_if_no_authority_is_named(
-    monkeypatch: pytest.MonkeyPatch,
+    encrypted: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("TRITON_TLS_CA", raising=False)
-    assert tls.ca_file(ENCRYPTED) == "/tls/own.pem"
+    assert tls.ca_file(encrypted) == f"{tmp_path}/own.pem"
     monkeypatch.setenv("TRITON_TLS_CA", "/tls/authority.pem")
-    assert tls.ca_file(ENCRYPTED) == "/tls/authority.pem"
+    assert tls.ca_file(encrypted) == "/tls/authority.pem"
 
 
 def test_the_error_names_a_missing_file(tmp_path: Path) -> None:
     missing = str(tmp_path / "none.pem")
-    with pytest.raises(ValueError, match=f"GRPC_TLS_CERTIFICATE={missing} is not a file"):
+    message = f"GRPC_TLS_CERTIFICATE={missing}: Path does not point to a file"
+    with pytest.raises(ValueError, match=message):
         Settings.from_env({"GRPC_TLS_CERTIFICATE": missing, "GRPC_TLS_KEY": __file__})
     with pytest.raises(FileNotFoundError, match=r"none\.pem"):
         Client(tls_ca=missing)

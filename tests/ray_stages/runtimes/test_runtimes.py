@@ -17,7 +17,7 @@ from ray_stages.runtimes.network import Network
 from ray_stages.runtimes.parity import LIMITS, Parity
 from ray_stages.runtimes.place import Place
 from ray_stages.serving.calibration import Calibration
-from ray_stages.settings import Settings
+from ray_stages.settings import Settings, UNetSettings
 
 NETWORKS: dict[str, Callable[[Checkpoint], Network]] = {
     **networks.NETWORKS,
@@ -49,7 +49,7 @@ def test_a_runtime_says_what_pytorch_says(
 
 @pytest.mark.parametrize("name", [name for name in NETWORKS if name != "unet_with_deep"])
 def test_int8_is_made_from_what_the_checkpoint_draws(name: str, tmp_path: Path) -> None:
-    checkpoint = Checkpoint(Settings(device="cpu", unet_deep_every=2))
+    checkpoint = Checkpoint(Settings(device="cpu", unet=UNetSettings(deep_every=2)))
     network = NETWORKS[name](checkpoint)
     runtime = KINDS["openvino"].open_network(network, "int8", place_for(checkpoint, tmp_path))
     assert 0 < Parity(network).error(runtime) <= LIMITS["int8"]

@@ -23,7 +23,7 @@ from ray_stages.serving.generations import (
     serving_generations,
 )
 from ray_stages.serving.rollout import can_go_live
-from ray_stages.settings import ROOT, STAGES, Settings
+from ray_stages.settings import ROOT, STAGES, Settings, UNetSettings
 
 
 @pytest.fixture
@@ -73,8 +73,10 @@ def test_the_name_depends_on_what_is_deployed_and_on_nothing_else(tmp_path: Path
     model = tmp_path / "model"
     shutil.copytree(ROOT / "models" / "miniature-sd", model)
     name = generation_name(Settings(model=str(model)))
-    assert name == generation_name(Settings(model=str(model), http_port=1, run_dir="/elsewhere"))
-    assert name != generation_name(Settings(model=str(model), unet_replicas=2))
+    assert name == generation_name(
+        Settings(model=str(model), http_port=1, run_dir=Path("/elsewhere"))
+    )
+    assert name != generation_name(Settings(model=str(model), unet=UNetSettings(replicas=2)))
     weights = next((model / "unet").glob("*.safetensors"))
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
     assert name != generation_name(Settings(model=str(model)))
