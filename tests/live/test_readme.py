@@ -1,4 +1,4 @@
-"""The snippets of the README, run against a real stack."""
+"""The snippets of the README and of the pages for users and clients, run against a real stack."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tests.support.pictures import CIRCLE, encoded
 from tests.support.snippets import run_snippet, snippets
 from tests.support.stacks import Stack
 
-README = "README.md"
+PAGES = ("README.md", "docs/http-api.md", "docs/triton-api.md", "docs/guidance.md", "docs/latents.md")
 # What the snippets print that keep no file: pictures in JSON, or whether a request was found.
 SAID = re.compile(r'"image_base64":\s*"iVBORw|"found":\s*false')
 
 
-@pytest.mark.parametrize("snippet", snippets(README, "sh"))
-def test_shell_snippets_of_the_readme(stack: Stack, tmp_path: Path, snippet: str) -> None:
+@pytest.mark.parametrize("snippet", [one for page in PAGES for one in snippets(page, "sh")])
+def test_shell_snippets(stack: Stack, tmp_path: Path, snippet: str) -> None:
     if "curl" in snippet and shutil.which("curl") is None:
         pytest.skip("no curl on this machine")
     output = run_snippet(stack, tmp_path, ["bash", "-euo", "pipefail", "-c"], snippet)
@@ -29,8 +29,8 @@ def test_shell_snippets_of_the_readme(stack: Stack, tmp_path: Path, snippet: str
     assert pictures or SAID.search(output)
 
 
-@pytest.mark.parametrize("snippet", snippets(README, "python"))
-def test_python_snippets_of_the_readme(stack: Stack, tmp_path: Path, snippet: str) -> None:
+@pytest.mark.parametrize("snippet", [one for page in PAGES for one in snippets(page, "python")])
+def test_python_snippets(stack: Stack, tmp_path: Path, snippet: str) -> None:
     (tmp_path / "sketch.jpg").write_bytes(encoded(CIRCLE, "jpeg"))
     run_snippet(stack, tmp_path, [sys.executable, "-c"], snippet)
     (picture,) = tmp_path.glob("*.png")
