@@ -13,7 +13,7 @@ from xdist.scheduler import LoadFileScheduling
 
 from tests.support.stacks import MAX_IN_FLIGHT, Stack, running_stack
 
-# The same examples everywhere and always; HYPOTHESIS_PROFILE=default looks for new ones.
+# The profile `ci` always tries the same examples; HYPOTHESIS_PROFILE=default tries new ones.
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 LIVE = ("tests/live/", "test.py")
@@ -52,7 +52,7 @@ def latents_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory, latents_dir: Path) -> Iterator[Stack]:
-    """A real tritonserver and a real Ray, started once, called as users do."""
+    """A real tritonserver and a real Ray, started once for all tests."""
     output = tmp_path_factory.mktemp("stack") / "serve.log"
     limit = str(MAX_IN_FLIGHT)
     with running_stack(output, MAX_IN_FLIGHT=limit, LATENTS_DIR=str(latents_dir)) as stack:

@@ -1,4 +1,4 @@
-"""The integration suite: a real tritonserver and a real Ray, started once, called as users do."""
+"""The integration suite: it starts a real tritonserver and a real Ray once, and calls them."""
 
 from __future__ import annotations
 
@@ -39,21 +39,21 @@ from tests.support.stacks import (
 )
 from tests.support.waiting import wait_until
 
-# What comes out
+# Pictures
 
 
-def test_the_star_is_yellow_and_the_ground_black(stack: Stack) -> None:
+def test_the_star_is_yellow_and_the_background_black(stack: Stack) -> None:
     drawn = [looks_like_the_star(stack.draw(STAR, seed=seed)[0]) for seed in (7, 8, 9)]
     assert drawn == [True, True, True]
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_another_picture(stack: Stack) -> None:
+def test_a_seed_determines_the_bytes_of_the_picture(stack: Stack) -> None:
     first, again, other = (stack.draw(STAR, seed=seed)[0] for seed in (7, 7, 8))
     assert first == again
     assert difference(first, other) > 0
 
 
-def test_several_prompts_give_several_pictures_each_as_if_alone(stack: Stack) -> None:
+def test_several_prompts_give_the_same_pictures_as_single_requests(stack: Stack) -> None:
     prompts = ["a red circle", "a blue square", "a green heart"]
     answer = stack.infer(*prompts, seed=[5, 6, 7])
     assert answer.as_numpy("seed_used").tolist() == [5, 6, 7]
@@ -63,7 +63,7 @@ def test_several_prompts_give_several_pictures_each_as_if_alone(stack: Stack) ->
         assert base64.b64encode(png) in list(answer.as_numpy("image_base64"))
 
 
-def test_a_seed_is_drawn_where_none_is_given_and_told(stack: Stack) -> None:
+def test_without_a_seed_a_random_one_is_used_and_returned(stack: Stack) -> None:
     one, other = stack.infer("a red circle"), stack.infer("a red circle")
     seeds = [int(answer.as_numpy("seed_used")[0]) for answer in (one, other)]
     assert seeds[0] != seeds[1]
@@ -71,7 +71,7 @@ def test_a_seed_is_drawn_where_none_is_given_and_told(stack: Stack) -> None:
     assert again == one.as_numpy("image")[0]
 
 
-def test_unicode_and_every_option_end_up_in_the_png(stack: Stack) -> None:
+def test_the_png_contains_the_prompt_and_every_option(stack: Stack) -> None:
     answer = stack.infer(
         "en röd cirkel ⭐ 星",
         negative_prompt="oskarp",
@@ -90,7 +90,7 @@ def test_unicode_and_every_option_end_up_in_the_png(stack: Stack) -> None:
     )
 
 
-def test_the_answer_tells_the_time_in_each_stage(stack: Stack) -> None:
+def test_the_response_contains_the_time_in_each_stage(stack: Stack) -> None:
     answer = stack.infer("a red circle", steps=4)
     for stage in STAGES:
         queue_ms, compute_ms = answer.as_numpy(f"{stage}_ms")
@@ -98,7 +98,7 @@ def test_the_answer_tells_the_time_in_each_stage(stack: Stack) -> None:
         assert compute_ms > 0
 
 
-# Ways in
+# Clients
 
 
 def test_http_with_stock_tritonclient(stack: Stack) -> None:
@@ -139,21 +139,21 @@ def test_generate(stack: Stack) -> None:
     assert base64.b64decode(json.loads(answer)["image_base64"]) == stack.draw(STAR, seed=7)[0]
 
 
-ASKED = {ENSEMBLE: ["seed_used"], "text_encoder": ["deadline"]}
+SOME_OUTPUTS = {ENSEMBLE: ["seed_used"], "text_encoder": ["deadline"]}
 
 
-def test_a_client_may_ask_for_some_outputs_only(stack: Stack) -> None:
+def test_a_client_may_request_some_outputs_only(stack: Stack) -> None:
     with stack.client() as client:
-        for model, names in ASKED.items():
+        for model, names in SOME_OUTPUTS.items():
             outputs = [triton_grpc.InferRequestedOutput(name) for name in names]
             inputs = tensors(triton_grpc, prompt=["a red circle"])
-            for _ in range(20):  # to drop an output once broke Triton's stub, now and then
+            for _ in range(20):  # a dropped output once ended Triton's stub, now and then
                 answer = client.infer(model, inputs, outputs=outputs)
                 assert [output.name for output in answer.get_response().outputs] == names
 
 
-def test_each_stage_alone(stack: Stack) -> None:
-    """A client may chain the stages itself, and gets the picture of the ensemble."""
+def test_a_client_may_call_each_stage_itself(stack: Stack) -> None:
+    """Chained by the client, the stages give the same picture as the ensemble."""
     with stack.client() as client:
         encoded = client.infer("text_encoder", tensors(triton_grpc, prompt=[STAR]))
         names = ("prompt_embeds", "negative_prompt_embeds")
@@ -164,10 +164,10 @@ def test_each_stage_alone(stack: Stack) -> None:
     assert difference(decoded.as_numpy("image")[0], stack.draw(STAR, seed=7)[0]) <= TOLERANCE
 
 
-# Many at once
+# Concurrency
 
 
-def test_64_clients_at_once_and_nothing_is_lost(stack: Stack) -> None:
+def test_64_concurrent_clients_get_64_pictures(stack: Stack) -> None:
     prompts = ["a red circle", "a blue square", STAR, "a green heart"]
 
     def draw(i: int) -> tuple[int, bytes]:
@@ -176,11 +176,11 @@ def test_64_clients_at_once_and_nothing_is_lost(stack: Stack) -> None:
     with ThreadPoolExecutor(64) as pool:
         pictures = dict(pool.map(draw, range(64)))
     assert len(pictures) == len(set(pictures.values())) == 64
-    for i in (0, 33, 63):  # each its own, not its neighbour's
+    for i in (0, 33, 63):  # each client has its own picture
         assert difference(draw(i)[1], pictures[i]) <= TOLERANCE
 
 
-def test_beyond_the_limit_clients_are_told_at_once(stack: Stack) -> None:
+def test_beyond_the_limit_clients_are_refused_at_once(stack: Stack) -> None:
     def draw(i: int) -> tuple[str, float]:
         begin = time.monotonic()
         try:
@@ -198,7 +198,7 @@ def test_beyond_the_limit_clients_are_told_at_once(stack: Stack) -> None:
     assert max(shed) < min(drawn)
 
 
-# One stack a command, and the end
+# Commands and shutdown
 
 
 def test_a_command_uses_the_stack_that_runs(stack: Stack) -> None:
@@ -209,7 +209,7 @@ def test_a_command_uses_the_stack_that_runs(stack: Stack) -> None:
     assert f"process {stack.process.pid}" in done.stderr
 
 
-# The default is of the first family, so each of the others stands for what differs.
+# The default checkpoint is of the first family, so only the others are tested here.
 @pytest.mark.parametrize("family", [name for name in checkpoints.FAMILIES if name != "sd15"])
 def test_other_checkpoints_are_served_by_a_stack_of_their_own(tmp_path: Path, family: str) -> None:
     from diffusers import StableDiffusionPipeline
@@ -218,23 +218,23 @@ def test_other_checkpoints_are_served_by_a_stack_of_their_own(tmp_path: Path, fa
     picture = tmp_path / "out.png"
     run = [sys.executable, "-m", "ray_stages", "exec", "--"]
     draw = [sys.executable, "client.py", "a red circle", "-o", str(picture), "--seed", "5"]
-    wishes = {"MODEL": str(folder), "DEFAULT_STEPS": "4", "PRECISION": "float32"}
-    environment = {**os.environ, **wishes}
+    settings = {"MODEL": str(folder), "DEFAULT_STEPS": "4", "PRECISION": "float32"}
+    environment = {**os.environ, **settings}
     done = subprocess.run([*run, *draw], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     import torch
 
     pipeline: Any = StableDiffusionPipeline.from_pretrained(folder)
-    theirs = pipeline(
+    expected = pipeline(
         "a red circle",
         num_inference_steps=4,
         guidance_scale=0.0 if family == "turbo" else 7.5,
         generator=torch.Generator().manual_seed(5),
     ).images[0]
-    assert difference(picture.read_bytes(), theirs) <= TOLERANCE
+    assert difference(picture.read_bytes(), expected) <= TOLERANCE
 
 
-def test_a_failing_command_keeps_its_status_and_a_wrong_setting_is_named() -> None:
+def test_the_error_names_a_wrong_setting() -> None:
     run = [sys.executable, "-m", "ray_stages", "exec", "--", "false"]
     wrong = {**os.environ, "MODEL": "/nowhere"}
     done = subprocess.run(run, cwd=ROOT, env=wrong, capture_output=True, text=True)
@@ -245,11 +245,11 @@ def test_a_failing_command_keeps_its_status_and_a_wrong_setting_is_named() -> No
 
 
 def test_sigterm_drains_and_leaves_nothing_behind(stack: Stack) -> None:
-    """Runs last: it ends the stack."""
-    everything = stack.processes()
+    """This test is the last one, because it stops the stack."""
+    processes = stack.processes()
     (ray_folder,) = {
         argument.removeprefix("--temp-dir=").removesuffix("/ray")
-        for process in everything
+        for process in processes
         for argument in process.cmdline()
         if argument.startswith("--temp-dir=")
     }
@@ -271,6 +271,6 @@ def test_sigterm_drains_and_leaves_nothing_behind(stack: Stack) -> None:
     assert stack.process.wait(60) == 0
     assert "stopped" in stack.output.read_text()
     assert not Path(ray_folder).exists()
-    alive = psutil.wait_procs(everything, timeout=10)[1]
+    alive = psutil.wait_procs(processes, timeout=10)[1]
     assert [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []
     assert list(Path("/dev/shm").glob(segments)) == []

@@ -13,7 +13,7 @@ from ray.cluster_utils import Cluster
 from tests.support.load import Draw, Pictures
 from tests.support.stacks import STAR, Stack, start_stack
 
-Join = Callable[..., Stack]
+JoinCluster = Callable[..., Stack]
 SEEDS = range(4)
 STEPS = 12
 STORE_BYTES = 128 * 1024**2
@@ -21,7 +21,7 @@ STORE_BYTES = 128 * 1024**2
 
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
-    """A head on which only Serve's controller runs, and a node with room for each stage."""
+    """A head on which only Serve's controller runs, and a node with CPUs for all stages."""
     cluster = Cluster()
     add_node(cluster, 0)
     add_node(cluster, 3)
@@ -35,24 +35,24 @@ def add_node(cluster: Cluster, cpus: int) -> Any:
     return cluster.add_node(num_cpus=cpus, object_store_memory=STORE_BYTES, include_dashboard=False)
 
 
-def way_to(stack: Stack) -> Draw:
+def draw_with(stack: Stack) -> Draw:
     return lambda seed: stack.draw(STAR, seed=seed, steps=STEPS)[0]
 
 
-def drawn(stack: Stack) -> Pictures:
-    """The right answers, one at a time."""
-    return {seed: way_to(stack)(seed) for seed in SEEDS}
+def expected_pictures(stack: Stack) -> Pictures:
+    """Draws each seed's picture, one at a time."""
+    return {seed: draw_with(stack)(seed) for seed in SEEDS}
 
 
 def processes(part: str) -> list[psutil.Process]:
-    """Of the cluster's nodes, which are children of ours, those with `part` in their title."""
+    """Returns the cluster's processes, children of this one, whose title contains `part`."""
     found = psutil.Process().children(recursive=True)
     return [process for process in found if part in " ".join(process.cmdline())]
 
 
 @pytest.fixture
-def join(cluster: Cluster, tmp_path: Path) -> Iterator[Join]:
-    """Starts a stack of its own: launcher, Triton, gateway."""
+def join_cluster(cluster: Cluster, tmp_path: Path) -> Iterator[JoinCluster]:
+    """Starts stacks that use the cluster: launcher, Triton, gateway."""
     stacks: list[Stack] = []
 
     def start(**environment: str) -> Stack:

@@ -1,4 +1,4 @@
-"""On a Ray cluster of one's own `serve deploy` brings the stages, and bridges find them."""
+"""On a user's own Ray cluster, `serve deploy` starts the stages, and bridges find them."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ START_SECONDS = 300
 
 @pytest.fixture
 def cluster() -> Iterator[tuple[str, str]]:
-    """Its address, and that of its dashboard, which `serve deploy` talks to."""
-    with bind_free_port("127.0.0.1") as held:
-        port = int(held.getsockname()[1])
+    """Yields the cluster's address and its dashboard's, which `serve deploy` calls."""
+    with bind_free_port("127.0.0.1") as sock:
+        port = int(sock.getsockname()[1])
     cluster = Cluster()
     cluster.add_node(num_cpus=CPUS, include_dashboard=True, dashboard_port=port)
     try:
@@ -41,20 +41,20 @@ def test_the_stages_of_a_config_file_serve(cluster: tuple[str, str]) -> None:
     address, dashboard = cluster
     command = [sys.executable, "-m", "ray.serve.scripts", "deploy", "deploy/serve.yaml"]
     subprocess.run([*command, "--address", dashboard], cwd=ROOT, check=True)
-    # Serve's handles live on in a process, and join whatever cluster the next test starts.
-    with ProcessPoolExecutor(1, get_context("spawn")) as elsewhere:
-        seen = elsewhere.submit(bridges_see, address).result()
-    assert seen == dict.fromkeys(STAGES, ("v1", "miniature-sd"))
+    # In another process, because Serve's handles would outlive this test and use the next cluster.
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        found = pool.submit(find_stages, address).result()
+    assert found == dict.fromkeys(STAGES, ("v1", "miniature-sd"))
 
 
-def bridges_see(address: str) -> dict[str, tuple[str, str]]:
-    """Generation and checkpoint that a bridge of each stage would send a new picture to."""
+def find_stages(address: str) -> dict[str, tuple[str, str]]:
+    """Returns generation and checkpoint to which each stage's bridge would send a new picture."""
     ray.init(address, namespace="latent-relay", log_to_driver=False)
     assert wait_until(lambda: serving_generations() == ["v1"], START_SECONDS, pause=1)
-    return {stage: asyncio.run(found(stage)) for stage in STAGES}
+    return {stage: asyncio.run(find_stage(stage)) for stage in STAGES}
 
 
-async def found(stage: str) -> tuple[str, str]:
+async def find_stage(stage: str) -> tuple[str, str]:
     handles = StageHandles(stage)
     await handles.connect()
     async with handles.use() as handle:

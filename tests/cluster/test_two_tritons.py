@@ -1,8 +1,8 @@
-"""Two Triton servers on one cluster share its stages; either may go."""
+"""Two Triton servers on one cluster share its stages; either may be stopped."""
 
 from __future__ import annotations
 
-from tests.cluster.conftest import SEEDS, Join, drawn, processes, way_to
+from tests.cluster.conftest import SEEDS, JoinCluster, draw_with, expected_pictures, processes
 from tests.support.load import Load
 
 
@@ -10,16 +10,16 @@ def replicas() -> set[int]:
     return {process.pid for process in processes("ServeReplica:")}
 
 
-def test_two_tritons_share_the_stages(join: Join) -> None:
-    first = join()
+def test_two_tritons_share_the_stages(join_cluster: JoinCluster) -> None:
+    first = join_cluster()
     before = replicas()
-    second = join()
+    second = join_cluster()
     assert replicas() == before
-    right = drawn(first)
-    assert drawn(second) == right
-    with Load([way_to(second)] * 4, SEEDS) as load:
+    right = expected_pictures(first)
+    assert expected_pictures(second) == right
+    with Load([draw_with(second)] * 4, SEEDS) as load:
         first.process.terminate()
         assert first.process.wait(120) == 0
     assert replicas() == before
-    assert drawn(second) == right
+    assert expected_pictures(second) == right
     assert load.outcomes(right=right).keys() == {"right"}

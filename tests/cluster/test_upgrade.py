@@ -1,4 +1,4 @@
-"""A new checkpoint goes live under load: no request fails, and no picture is half old, half new."""
+"""A new checkpoint goes live under load: no request fails, and no picture mixes old and new."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ import pytest
 from ray.cluster_utils import Cluster
 from safetensors.torch import load_file, save_file
 
-from tests.cluster.conftest import SEEDS, Join, add_node, drawn, processes, way_to
+from tests.cluster.conftest import (
+    SEEDS,
+    JoinCluster,
+    add_node,
+    draw_with,
+    expected_pictures,
+    processes,
+)
 from tests.support.load import Load
 from tests.support.paths import ROOT
 
@@ -24,7 +31,7 @@ DEPLOY = [sys.executable, "-m", "ray_stages", "deploy"]
 
 @pytest.fixture(scope="module")
 def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The miniature with every part a little different, so that any mixture shows."""
+    """The miniature with every part slightly changed, so that a mixture would differ from both."""
     folder = tmp_path_factory.mktemp("models") / "other"
     shutil.copytree(MINIATURE, folder)
     for part in PARTS:
@@ -42,27 +49,29 @@ def deploy(cluster: Cluster, model: Path) -> subprocess.CompletedProcess[str]:
 
 
 def generations() -> set[str]:
-    """Whose denoisers run."""
+    """Returns the generations whose denoisers run."""
     titles = [" ".join(process.cmdline()) for process in processes("ServeReplica:unet-")]
     return {title.split("unet-")[1][:8] for title in titles}
 
 
-def test_a_new_checkpoint_goes_live_under_load(cluster: Cluster, join: Join, other: Path) -> None:
-    stack = join()
+def test_a_new_checkpoint_goes_live_under_load(
+    cluster: Cluster, join_cluster: JoinCluster, other: Path
+) -> None:
+    stack = join_cluster()
     add_node(cluster, 3)  # room for both generations
-    old, before = drawn(stack), generations()
-    with Load([way_to(stack)] * CLIENTS, SEEDS) as load:
+    old, before = expected_pictures(stack), generations()
+    with Load([draw_with(stack)] * CLIENTS, SEEDS) as load:
         done = deploy(cluster, other)
     assert done.returncode == 0, done.stderr
-    new = drawn(stack)
+    new = expected_pictures(stack)
     assert load.outcomes(old=old, new=new).keys() == {"old", "new"}
     assert generations().isdisjoint(before)
 
 
-def test_one_that_does_not_start_leaves_all_as_it_was(
-    cluster: Cluster, join: Join, tmp_path: Path
+def test_a_generation_that_does_not_start_changes_nothing(
+    cluster: Cluster, join_cluster: JoinCluster, tmp_path: Path
 ) -> None:
-    stack = join()
+    stack = join_cluster()
     add_node(cluster, 3)
     before = generations()
     broken = tmp_path / "broken"
@@ -72,4 +81,4 @@ def test_one_that_does_not_start_leaves_all_as_it_was(
     assert done.returncode == 1
     assert "did not start: " in done.stderr
     assert generations() == before
-    drawn(stack)
+    expected_pictures(stack)

@@ -1,4 +1,4 @@
-"""The service in containers, for real: `make compose-test`. The tests stand in their order."""
+"""The service in real containers: `make compose-test`. The tests depend on their order."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ from pathlib import Path
 import pytest
 
 from relay_client import Client
-from tests.compose.containers import PROJECT, ComposeHouse, docker, has_engine, opened, say
+from tests.compose.project import (
+    PROJECT,
+    ComposeProject,
+    docker,
+    has_engine,
+    report,
+    running_project,
+)
 from tests.support.load import Load
 from tests.support.paths import ROOT
 from tests.support.stacks import STAR, looks_like_the_star
@@ -27,28 +34,28 @@ LOAD_SECONDS = 15
 
 
 @pytest.fixture(scope="module")
-def house() -> Iterator[ComposeHouse]:
-    # Without the cache, every picture that is asked for is drawn.
-    with opened(UNET_REPLICAS="2", CACHE_BYTES="0") as house:
-        yield house
+def project() -> Iterator[ComposeProject]:
+    # Without the cache, so that every requested picture is drawn.
+    with running_project(UNET_REPLICAS="2", CACHE_BYTES="0") as project:
+        yield project
 
 
-def test_draws_through_triton(house: ComposeHouse, tmp_path: Path) -> None:
+def test_draws_through_triton(project: ComposeProject, tmp_path: Path) -> None:
     file = tmp_path / "star.png"
     command = [sys.executable, "client.py", STAR, "-o", str(file), "--seed", "7"]
-    subprocess.run([*command, "--url", house.grpc, "--timings"], cwd=ROOT, check=True)
+    subprocess.run([*command, "--url", project.grpc, "--timings"], cwd=ROOT, check=True)
     assert looks_like_the_star(file.read_bytes())
 
 
-def test_draws_through_the_gateway(house: ComposeHouse) -> None:
-    assert looks_like_the_star(house.imagine(7))
+def test_draws_through_the_gateway(project: ComposeProject) -> None:
+    assert looks_like_the_star(project.imagine(7))
 
 
-def test_publishes_nothing_but_on_loopback(house: ComposeHouse) -> None:
+def test_ports_are_published_on_loopback_only(project: ComposeProject) -> None:
     published = {}
     for service in SERVICES:
-        for container in house.containers(service):
-            ports = house.facts(container)["NetworkSettings"]["Ports"]
+        for container in project.containers(service):
+            ports = project.inspect(container)["NetworkSettings"]["Ports"]
             bindings = [b for bound in ports.values() for b in bound or []]
             assert {binding["HostIp"] for binding in bindings} <= {"127.0.0.1"}
             published[service] = len(bindings)
@@ -56,8 +63,10 @@ def test_publishes_nothing_but_on_loopback(house: ComposeHouse) -> None:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_runs_as_nobody_and_writes_nowhere_else(house: ComposeHouse, service: str) -> None:
-    (container,) = house.containers(service)
+def test_runs_as_an_unprivileged_user_that_cannot_write_the_code(
+    project: ComposeProject, service: str
+) -> None:
+    (container,) = project.containers(service)
     assert docker("exec", container, "id", "-u").strip() == "10001"
     writing = ["sh", "-c", "touch /app/x /opt/venv/x /usr/x 2>/dev/null; ls /app/x /opt/venv/x"]
     done = subprocess.run(["docker", "exec", container, *writing], capture_output=True)
@@ -66,16 +75,16 @@ def test_runs_as_nobody_and_writes_nowhere_else(house: ComposeHouse, service: st
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_is_healthy(house: ComposeHouse, service: str) -> None:
-    (container,) = house.containers(service)
-    assert wait_until(lambda: house.health(container) == "healthy", 60)
+def test_is_healthy(project: ComposeProject, service: str) -> None:
+    (container,) = project.containers(service)
+    assert wait_until(lambda: project.health(container) == "healthy", 60)
 
 
-def test_a_stranger_cannot_join_the_cluster(house: ComposeHouse) -> None:
-    asking = "import ray; ray.init('ray-head:6379'); print(ray.nodes())"
+def test_a_container_without_the_token_cannot_join_the_cluster(project: ComposeProject) -> None:
+    program = "import ray; ray.init('ray-head:6379'); print(ray.nodes())"
     words = ["--rm", f"--network={PROJECT}_cluster", "-e", "RAY_AUTH_TOKEN=00", "--entrypoint="]
     done = subprocess.run(
-        ["docker", "run", *words, "latent-relay:0.1.0", "python", "-c", asking],
+        ["docker", "run", *words, "latent-relay:0.1.0", "python", "-c", program],
         capture_output=True,
         text=True,
         timeout=120,
@@ -84,87 +93,87 @@ def test_a_stranger_cannot_join_the_cluster(house: ComposeHouse) -> None:
     assert "AuthenticationError" in done.stderr
 
 
-def test_a_second_worker_takes_a_share(house: ComposeHouse) -> None:
-    house.up(workers=2)
-    workers = house.containers("ray-worker")
+def test_a_second_worker_gets_replicas(project: ComposeProject) -> None:
+    project.up(workers=2)
+    workers = project.containers("ray-worker")
 
     def both_denoise() -> bool:
-        return all("unet" in house.replicas(worker) for worker in workers)
+        return all("unet" in project.replicas(worker) for worker in workers)
 
-    assert wait_until(both_denoise, 300), [house.replicas(worker) for worker in workers]
-    say(f"replicas: {[house.replicas(worker) for worker in workers]}")
+    assert wait_until(both_denoise, 300), [project.replicas(worker) for worker in workers]
+    report(f"replicas: {[project.replicas(worker) for worker in workers]}")
 
 
-def test_a_killed_worker_costs_no_picture(house: ComposeHouse) -> None:
-    """Sent = answered right, over both ways in; the client does not even try again."""
-    right = {seed: house.imagine(seed) for seed in range(1, 9)}
-    with Client(house.grpc, retries=0) as client:
+def test_a_killed_worker_costs_no_picture(project: ComposeProject) -> None:
+    """Every request to Triton and the gateway is answered right, although clients never retry."""
+    right = {seed: project.imagine(seed) for seed in range(1, 9)}
+    with Client(project.grpc, retries=0) as client:
 
         def through_triton(seed: int) -> bytes:
             return client.generate(STAR, seed=seed)[0].png
 
-        victim = max(house.containers("ray-worker"), key=lambda one: len(house.replicas(one)))
-        with Load([through_triton, through_triton, house.imagine], list(right)) as load:
+        victim = max(project.containers("ray-worker"), key=lambda one: len(project.replicas(one)))
+        with Load([through_triton, through_triton, project.imagine], list(right)) as load:
             time.sleep(LOAD_SECONDS)
             docker("kill", victim)
             killed = time.monotonic()
             assert wait_until(lambda: load.pictures(since=killed) > 3, 300), load.outcomes()
-            say(f"a worker killed; pictures again {time.monotonic() - killed:.1f} s later")
+            report(f"a worker killed; pictures again {time.monotonic() - killed:.1f} s later")
             time.sleep(LOAD_SECONDS)
     outcomes = load.outcomes(right=right)
-    say(f"{dict(outcomes)}, the slowest took {load.slowest:.1f} s")
+    report(f"{dict(outcomes)}, the slowest took {load.slowest:.1f} s")
     assert outcomes.keys() == {"right"}
 
 
-def test_a_dead_stub_brings_triton_back(house: ComposeHouse) -> None:
-    """The role ends with it, and the engine starts the container afresh."""
-    (container,) = house.containers("triton")
-    restarts = house.facts(container)["RestartCount"]
+def test_a_dead_stub_restarts_triton(project: ComposeProject) -> None:
+    """The container's command ends, and the engine restarts the container."""
+    (container,) = project.containers("triton")
+    restarts = project.inspect(container)["RestartCount"]
     docker("exec", container, "python", "-c", KILL_A_STUB)
     begin = time.monotonic()
-    assert wait_until(lambda: house.facts(container)["RestartCount"] > restarts, 60)
-    assert wait_until(house.is_ready, 300)
-    say(f"a stub killed; pictures again {time.monotonic() - begin:.1f} s later")
-    assert looks_like_the_star(house.imagine(7))
+    assert wait_until(lambda: project.inspect(container)["RestartCount"] > restarts, 60)
+    assert wait_until(project.is_ready, 300)
+    report(f"a stub killed; pictures again {time.monotonic() - begin:.1f} s later")
+    assert looks_like_the_star(project.imagine(7))
 
 
-def test_another_generation_goes_live_under_load(house: ComposeHouse) -> None:
-    """No request fails, and each picture is one generation's: by the steps that it takes."""
-    house.up(workers=3)
-    (head,) = house.containers("ray-head")
-    old = {seed: house.imagine(seed) for seed in range(1, 5)}
+def test_another_generation_goes_live_under_load(project: ComposeProject) -> None:
+    """No request fails, and each picture is of one generation, known by its number of steps."""
+    project.up(workers=3)
+    (head,) = project.containers("ray-head")
+    old = {seed: project.imagine(seed) for seed in range(1, 5)}
     settings = ["-e", "DEFAULT_STEPS=6", "-e", "UNET_REPLICAS=1"]  # room for both on two cores
-    with Load([house.imagine] * 3, list(old)) as load:
+    with Load([project.imagine] * 3, list(old)) as load:
         docker("exec", *settings, head, "python", "-m", "ray_stages", "deploy", seconds=600)
-    new = {seed: house.imagine(seed) for seed in old}
+    new = {seed: project.imagine(seed) for seed in old}
     outcomes = load.outcomes(old=old, new=new)
-    say(f"{dict(outcomes)}, the slowest took {load.slowest:.1f} s")
+    report(f"{dict(outcomes)}, the slowest took {load.slowest:.1f} s")
     assert outcomes.keys() == {"old", "new"}
 
 
-def test_a_second_triton_is_found(house: ComposeHouse, tmp_path: Path) -> None:
-    """By the name that both have, when the gateway's connection is made anew."""
+def test_the_gateway_finds_a_second_triton(project: ComposeProject, tmp_path: Path) -> None:
+    """Both have the same host name, which the gateway resolves for each new connection."""
     often = tmp_path / "often.yml"
     often.write_text("services: {triton: {environment: {GRPC_CONNECTION_SECONDS: 5}}}\n")
-    house.files = ("docker-compose.yml", str(often))  # both cannot publish the same ports
-    house.up(workers=3)
-    house.up(workers=3, tritons=2)
-    tritons = house.containers("triton")
+    project.files = ("docker-compose.yml", str(often))  # both cannot publish the same ports
+    project.up(workers=3)
+    project.up(workers=3, tritons=2)
+    tritons = project.containers("triton")
     for triton in tritons:
-        house.wait_healthy(triton)
+        project.wait_healthy(triton)
     seeds = itertools.count(1000)
 
     def both_draw() -> bool:
-        before = [house.pictures_of(triton) for triton in tritons]
+        before = [project.pictures_of(triton) for triton in tritons]
         for _ in range(8):
-            house.imagine(next(seeds))
-        # More than the health checks' own.
-        counts = [house.pictures_of(t) - b for t, b in zip(tritons, before, strict=True)]
+            project.imagine(next(seeds))
+        # More than the health checks draw.
+        counts = [project.pictures_of(t) - b for t, b in zip(tritons, before, strict=True)]
         return min(counts) >= 3
 
     begin = time.monotonic()
     assert wait_until(both_draw, 120, pause=1)
-    say(f"both Tritons draw {time.monotonic() - begin:.1f} s after the second was healthy")
+    report(f"both Tritons draw {time.monotonic() - begin:.1f} s after the second was healthy")
 
 
 KILL_A_STUB = """

@@ -1,1 +1,1 @@
-"""What breaks, a file each, on the real stack under a steady load; run by `make fault-test`."""
+"""Faults, one file each, injected into a real stack under load; run by `make fault-test`."""

@@ -1,7 +1,7 @@
-/* Preloaded, it sets the wall clock ahead by what the file CLOCK_AHEAD says: seconds, as an int64.
+/* A library to preload: sets the wall clock ahead by the seconds (int64) in the file CLOCK_AHEAD.
  *
- * The monotonic clock stays. A wait that ends at a time of day ends as it would had the real clock
- * been set; one that is underway ends as it began.
+ * The monotonic clock does not change. A wait until a time of day ends as if the real clock had been
+ * set; a wait that has begun is not affected.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -21,7 +21,7 @@
 static volatile int64_t *ahead;
 
 static void *next(const char *name) {
-    /* Of condition variables glibc keeps an older kind, which dlsym may find first. */
+    /* dlsym may find an older version of glibc's condition variables first. */
     void *found = dlvsym(RTLD_NEXT, name, "GLIBC_2.3.2");
     return found ? found : dlsym(RTLD_NEXT, name);
 }

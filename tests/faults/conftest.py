@@ -1,4 +1,4 @@
-"""One stack for the faults that a stack recovers from; a scene of their own for the others."""
+"""One common stack for most faults; the other tests start a stack of their own."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from tests.cluster.conftest import cluster
-from tests.compose.containers import ComposeHouse, has_engine, opened
+from tests.compose.project import ComposeProject, has_engine, running_project
 from tests.faults import report
 from tests.faults.report import Row
-from tests.faults.scene import Scene
+from tests.faults.scenario import FaultScenario
 from tests.support.stacks import Stack, running_stack
 
 __all__ = ["cluster"]  # a fixture
@@ -19,7 +19,10 @@ __all__ = ["cluster"]  # a fixture
 
 @pytest.fixture(scope="session")
 def rows() -> Iterator[list[Row]]:
-    """The report is written where WRITE_REPORT is set: a part of the faults makes no report."""
+    """Collects the report's rows; writes the report only if WRITE_REPORT is set.
+
+    Without that, a run of some of the faults would overwrite the report of all.
+    """
     rows: list[Row] = []
     yield rows
     print("", report.HEAD, *rows, sep="")
@@ -34,15 +37,15 @@ def common_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="session")
-def house() -> Iterator[ComposeHouse]:
-    """In containers: a network that can be cut, and a memory that can be filled without harm."""
+def project() -> Iterator[ComposeProject]:
+    """The service in containers, whose network can be cut and whose memory can be filled."""
     if not has_engine():
         pytest.skip("no Docker engine answers here")
-    with opened(CACHE_BYTES="0") as house:
-        house.up(workers=2)
-        yield house
+    with running_project(CACHE_BYTES="0") as project:
+        project.up(workers=2)
+        yield project
 
 
 @pytest.fixture
-def scene(common_stack: Stack, rows: list[Row]) -> Scene:
-    return Scene(common_stack, rows)
+def scenario(common_stack: Stack, rows: list[Row]) -> FaultScenario:
+    return FaultScenario(common_stack, rows)

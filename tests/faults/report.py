@@ -17,19 +17,21 @@ HEAD = """\
 
 @dataclass(frozen=True)
 class Row:
-    """again: seconds from the fault until every answer is right again."""
+    """recovery_seconds: from the fault until every answer is right again."""
 
     fault: str
     sent: int
     right: int
     refused: int
     unclear: list[str]
-    again: float
+    recovery_seconds: float
     slowest: float
 
     def __str__(self) -> str:
         counts = f"{self.sent} | {self.right} | {self.refused} | {len(self.unclear)}"
-        return f"| {self.fault} | {counts} | {self.again:.1f} s | {self.slowest:.1f} s |\n"
+        return (
+            f"| {self.fault} | {counts} | {self.recovery_seconds:.1f} s | {self.slowest:.1f} s |\n"
+        )
 
 
 def write(rows: Iterable[Row]) -> None:

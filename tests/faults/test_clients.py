@@ -1,6 +1,6 @@
-"""Clients that are slow, that vanish in the middle of a stream, and a thousand connections.
+"""Slow clients, clients that disconnect in the middle of a stream, and a thousand connections.
 
-Others are served as if they were not there; none of their requests stays behind.
+Other clients are served as usual, and no request of a vanished client stays in flight.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import socket
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from tests.faults.scene import Scene
+from tests.faults.scenario import FaultScenario
 from tests.support.stacks import fetch
 from tests.support.waiting import wait_until
 
@@ -30,48 +30,48 @@ def connections(address: str, count: int) -> Iterator[list[socket.socket]]:
         ]
 
 
-def gateway(scene: Scene) -> str:
-    return urlsplit(scene.stack.gateway).netloc
+def gateway(scenario: FaultScenario) -> str:
+    return urlsplit(scenario.stack.gateway).netloc
 
 
-def test_slow_clients(scene: Scene) -> None:
-    """A head without an end, and a body of which one byte comes."""
-    with connections(gateway(scene), SLOW) as slow:
+def test_slow_clients(scenario: FaultScenario) -> None:
+    """Half of them never end their head; the others send one byte of their body."""
+    with connections(gateway(scenario), SLOW) as slow:
 
-        def strike() -> None:
+        def inject() -> None:
             for number, connection in enumerate(slow):
                 rest = b"" if number % 2 else JSON + b"Content-Length: 1000\r\n\r\n{"
                 connection.sendall(HEAD + rest)
 
-        scene.suffer(f"{SLOW} slow clients of the gateway", strike)
+        scenario.survive(f"{SLOW} slow clients of the gateway", inject)
 
 
-def test_vanishing_clients(scene: Scene) -> None:
-    def strike() -> None:
-        with connections(gateway(scene), VANISHING) as vanishing:
+def test_vanishing_clients(scenario: FaultScenario) -> None:
+    def inject() -> None:
+        with connections(gateway(scenario), VANISHING) as vanishing:
             for connection in vanishing:
                 length = f"Content-Length: {len(STREAM)}\r\n\r\n".encode()
                 connection.sendall(HEAD + JSON + length + STREAM)
             for connection in vanishing:
                 connection.recv(1)
 
-    scene.suffer(f"{VANISHING} clients gone in the middle of a stream", strike)
-    assert wait_until(lambda: in_flight(scene) == 0, 10)
+    scenario.survive(f"{VANISHING} clients gone in the middle of a stream", inject)
+    assert wait_until(lambda: in_flight(scenario) == 0, 10)
 
 
-def in_flight(scene: Scene) -> float:
-    _, text = fetch(f"http://{scene.stack.addresses['metrics']}/metrics")
+def in_flight(scenario: FaultScenario) -> float:
+    _, text = fetch(f"http://{scenario.stack.addresses['metrics']}/metrics")
     lines = [line for line in text.splitlines() if line.startswith("latent_relay_in_flight{")]
     return sum(float(line.split()[-1]) for line in lines)
 
 
-def test_a_thousand_connections(scene: Scene) -> None:
-    """Idle ones, to the gateway and to Triton's HTTP and gRPC alike."""
+def test_a_thousand_connections(scenario: FaultScenario) -> None:
+    """Idle connections to the gateway and to Triton's HTTP and gRPC ports."""
     with contextlib.ExitStack() as stack:
 
-        def strike() -> None:
-            for address in (gateway(scene), scene.stack.http, scene.stack.grpc):
+        def inject() -> None:
+            for address in (gateway(scenario), scenario.stack.http, scenario.stack.grpc):
                 stack.enter_context(connections(address, CONNECTIONS))
 
-        scene.suffer(f"{CONNECTIONS} idle connections to each of three ports", strike)
-        assert fetch(f"{scene.stack.gateway}/readyz")[0] == 200
+        scenario.survive(f"{CONNECTIONS} idle connections to each of three ports", inject)
+        assert fetch(f"{scenario.stack.gateway}/readyz")[0] == 200

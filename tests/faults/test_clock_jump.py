@@ -1,9 +1,9 @@
-"""The wall clock jumps an hour ahead under all processes of the stack, and back.
+"""The wall clock of all processes of the stack jumps an hour ahead, and back.
 
-Deadlines are wall-clock times, so that they hold on every machine: what is in flight when the clock
-jumps ahead may be told that its deadline has passed. Nothing else happens.
+Deadlines are wall-clock times, so that they hold on every machine. A request that is in flight when
+the clock jumps ahead may be refused because its deadline has passed; nothing else may happen.
 
-The machine's own clock stays as it is: `clock.c` is preloaded.
+The machine's own clock does not change: the processes preload `clock.c`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.report import Row
-from tests.faults.scene import Scene
+from tests.faults.scenario import FaultScenario
 from tests.support.stacks import running_stack
 
 HOUR = 3600
@@ -29,13 +29,13 @@ SOURCE = Path(__file__).parent / "clock.c"
 
 @dataclass
 class Clock:
-    """environment: of processes that are to live by it."""
+    """A wall clock that can be set; environment: the variables for processes that use it."""
 
     file: Path
     environment: dict[str, str]
 
     def set_ahead(self, seconds: int) -> None:
-        with self.file.open("r+b") as file:  # in its place: the processes have mapped it
+        with self.file.open("r+b") as file:  # in place, because the processes have mapped it
             file.write(struct.pack("q", seconds))
 
 
@@ -49,8 +49,8 @@ def clock(tmp_path: Path) -> Clock:
     return Clock(file, {"LD_PRELOAD": str(library), "CLOCK_AHEAD": str(file)})
 
 
-def test_the_clock_is_set_for_those_who_live_by_it(clock: Clock) -> None:
-    """Its time of day jumps, and what waits for a time of day or for a while waits as long."""
+def test_the_clock_is_set_for_processes_that_preload_it(clock: Clock) -> None:
+    """The time of day jumps, but waits last as long as before."""
     program = (
         "import threading, time; ahead = time.time(); monotonic = time.monotonic();"
         "threading.Event().wait(0.1); time.sleep(0.1);"
@@ -59,14 +59,15 @@ def test_the_clock_is_set_for_those_who_live_by_it(clock: Clock) -> None:
     for seconds in (0, HOUR, -HOUR):
         clock.set_ahead(seconds)
         environment = {**os.environ, **clock.environment}
-        words = subprocess.check_output([sys.executable, "-c", program], env=environment, timeout=9)
-        ahead, waited = map(float, words.split())
+        command = [sys.executable, "-c", program]
+        output = subprocess.check_output(command, env=environment, timeout=9)
+        ahead, waited = map(float, output.split())
         assert abs(ahead - time.time() - seconds) < 5
         assert 0.2 <= waited < 2
 
 
 def test_clock_jump(clock: Clock, rows: list[Row], tmp_path: Path) -> None:
     with running_stack(tmp_path / "serve.log", **clock.environment) as stack:
-        scene = Scene(stack, rows)
-        scene.suffer("the clock an hour ahead", lambda: clock.set_ahead(HOUR), refuses=True)
-        scene.suffer("the clock back again", lambda: clock.set_ahead(0), refuses=True)
+        scenario = FaultScenario(stack, rows)
+        scenario.survive("the clock an hour ahead", lambda: clock.set_ahead(HOUR), refuses=True)
+        scenario.survive("the clock back again", lambda: clock.set_ahead(0), refuses=True)

@@ -1,10 +1,10 @@
-"""kill -9 of Serve's controller: bridges know their replicas without it; nobody notices."""
+"""kill -9 of Serve's controller: the bridges know their replicas without it, so nothing fails."""
 
 from __future__ import annotations
 
-from tests.faults.scene import Scene
+from tests.faults.scenario import FaultScenario
 
 
-def test_controller_killed(scene: Scene) -> None:
-    (controller,) = scene.stack.processes("ServeController")
-    scene.suffer("Serve's controller killed", controller.kill)
+def test_controller_killed(scenario: FaultScenario) -> None:
+    (controller,) = scenario.stack.processes("ServeController")
+    scenario.survive("Serve's controller killed", controller.kill)

@@ -1,6 +1,7 @@
-"""The disk is full where latents are dumped, and where Ray keeps its logs and spills objects.
+"""The disk is full where latents are dumped, or where Ray writes its logs and spills objects.
 
-Pictures go on: a dump is left out with a line in the log, and what stages hand each other is small.
+Pictures are still drawn: a dump is skipped with a line in the log, and the tensors between stages
+are too small to be spilled.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.report import Row
-from tests.faults.scene import Scene
+from tests.faults.scenario import FaultScenario
 from tests.support.stacks import STAR, running_stack
 
 MEGABYTES = 64
@@ -24,7 +25,7 @@ MEGABYTES = 64
 
 @contextmanager
 def small_disk() -> Iterator[Path]:
-    """Only root may mount one. Its path is short: Ray puts sockets there."""
+    """Mounts a tmpfs, which only root may do. Its path is short because Ray puts sockets there."""
     folder = Path(tempfile.mkdtemp(prefix="lr-"))
     size = f"size={MEGABYTES}m"
     mounting = ["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(folder)]
@@ -50,13 +51,13 @@ def test_latents_disk_full(rows: list[Row], tmp_path: Path) -> None:
         small_disk() as disk,
         running_stack(tmp_path / "serve.log", LATENTS_DIR=str(disk)) as stack,
     ):
-        scene = Scene(stack, rows)
+        scenario = FaultScenario(stack, rows)
 
-        def strike() -> None:
+        def inject() -> None:
             fill(disk)
             stack.infer(STAR, seed=7, steps=12, dump_latents_every=1)
 
-        scene.suffer("the disk of `LATENTS_DIR` full", strike)
+        scenario.survive("the disk of `LATENTS_DIR` full", inject)
 
 
 def test_ray_disk_full(rows: list[Row], tmp_path: Path) -> None:
@@ -64,5 +65,5 @@ def test_ray_disk_full(rows: list[Row], tmp_path: Path) -> None:
         small_disk() as disk,
         running_stack(tmp_path / "serve.log", TMPDIR=str(disk)) as stack,
     ):
-        scene = Scene(stack, rows)
-        scene.suffer("the disk of Ray's logs and spilled objects full", lambda: fill(disk))
+        scenario = FaultScenario(stack, rows)
+        scenario.survive("the disk of Ray's logs and spilled objects full", lambda: fill(disk))

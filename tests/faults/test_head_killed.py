@@ -1,13 +1,13 @@
-"""kill -9 of Ray's head (the GCS): Ray and all stages start anew.
+"""kill -9 of Ray's head (the GCS): Ray and all stages are started again.
 
-Promised is not that requests survive it, but that each is told, and that all comes back by itself.
+Requests need not survive this, but each must be refused clearly, and the stack must recover.
 """
 
 from __future__ import annotations
 
-from tests.faults.scene import Scene
+from tests.faults.scenario import FaultScenario
 
 
-def test_head_killed(scene: Scene) -> None:
-    (head,) = scene.stack.processes("gcs_server")
-    scene.suffer("Ray's head killed", head.kill, refuses=True)
+def test_head_killed(scenario: FaultScenario) -> None:
+    (head,) = scenario.stack.processes("gcs_server")
+    scenario.survive("Ray's head killed", head.kill, refuses=True)

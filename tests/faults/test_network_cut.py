@@ -1,30 +1,30 @@
-"""The network between a worker and the rest of the cluster is cut, and is there again later.
+"""The network of a worker is cut, and connected again later.
 
-The head gives the node up after some seconds; its stages come up on the other worker, and what was
-in them is tried again there. Back on the network, the worker joins anew.
+After some seconds the head removes the node. Its stages start on the other worker, and their
+requests are tried again there. Back on the network, the worker joins again.
 """
 
 from __future__ import annotations
 
 import pytest
 
-from tests.compose.containers import PROJECT, ComposeHouse, docker
+from tests.compose.project import PROJECT, ComposeProject, docker
 from tests.faults.report import Row
-from tests.faults.scene import Scene
+from tests.faults.scenario import FaultScenario
 
 NETWORK = f"{PROJECT}_cluster"
 
 
 @pytest.mark.timeout(1800)
-def test_network_cut(house: ComposeHouse, rows: list[Row]) -> None:
-    scene = Scene(house, rows)
-    worker = house.worker_with("unet")
+def test_network_cut(project: ComposeProject, rows: list[Row]) -> None:
+    scenario = FaultScenario(project, rows)
+    worker = project.worker_with("unet")
 
-    def strike() -> None:
+    def inject() -> None:
         docker("network", "disconnect", NETWORK, worker)
 
     try:
-        scene.suffer("the network of a worker with `unet` cut", strike)
+        scenario.survive("the network of a worker with `unet` cut", inject)
     finally:
         docker("network", "connect", NETWORK, worker)
-    house.wait_healthy(worker)
+    project.wait_healthy(worker)

@@ -1,7 +1,7 @@
-"""A replica gets no more memory than it has, and is asked for large pictures.
+"""A replica can take no more memory, and is asked for large pictures.
 
-Those are told that there is not enough memory for them; the others are drawn as before, by it or,
-if it does not survive that, by the one that takes its place.
+These are refused for lack of memory. The others are still drawn, by this replica or, if it does not
+survive, by the one that replaces it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from tritonclient.utils import InferenceServerException
 
-from tests.faults.scene import CLEAR, Scene
+from tests.faults.scenario import CLEAR_REFUSAL, FaultScenario
 from tests.support.stacks import STAR
 
 LARGE = 256
@@ -20,21 +20,21 @@ AT_ONCE = 16
 
 
 @pytest.mark.parametrize("stage", ["unet", "vae_decoder"])
-def test_out_of_memory(scene: Scene, stage: str) -> None:
-    told: list[str] = []
+def test_out_of_memory(scenario: FaultScenario, stage: str) -> None:
+    errors: list[str] = []
 
     def draw_large(seed: int) -> None:
         try:
-            scene.stack.infer(STAR, seed=seed, steps=2, height=LARGE, width=LARGE)
+            scenario.stack.infer(STAR, seed=seed, steps=2, height=LARGE, width=LARGE)
         except InferenceServerException as error:
-            told.append(str(error))
+            errors.append(str(error))
 
-    def strike() -> None:
-        replica = scene.stack.replica(stage)
-        room = replica.memory_info().vms
-        resource.prlimit(replica.pid, resource.RLIMIT_AS, (room, resource.RLIM_INFINITY))
+    def inject() -> None:
+        replica = scenario.stack.replica(stage)
+        size = replica.memory_info().vms
+        resource.prlimit(replica.pid, resource.RLIMIT_AS, (size, resource.RLIM_INFINITY))
         with ThreadPoolExecutor(AT_ONCE) as pool:
             list(pool.map(draw_large, range(AT_ONCE)))
 
-    scene.suffer(f"a replica of `{stage}` out of memory", strike, refuses=True)
-    assert all(CLEAR.search(reason) for reason in told), told
+    scenario.survive(f"a replica of `{stage}` out of memory", inject, refuses=True)
+    assert all(CLEAR_REFUSAL.search(error) for error in errors), errors

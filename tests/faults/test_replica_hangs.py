@@ -1,18 +1,18 @@
-"""SIGSTOP of a replica: it holds its connections, and answers nothing.
+"""SIGSTOP of a replica: it keeps its connections open, and answers nothing.
 
-Serve's health checks miss it, end it, and start another; its requests are tried again there. Those
-whose deadline passes before are told so.
+Serve's health checks fail, so Serve ends it and starts another. Its requests are tried again there;
+those whose deadline passes before that are refused.
 """
 
 from __future__ import annotations
 
 import pytest
 
-from tests.faults.scene import Scene
+from tests.faults.scenario import FaultScenario
 
 
 @pytest.mark.parametrize("stage", ["unet", "vae_decoder"])
-def test_replica_hangs(scene: Scene, stage: str) -> None:
-    scene.suffer(
-        f"a replica of `{stage}` stopped", scene.stack.replica(stage).suspend, refuses=True
+def test_replica_hangs(scenario: FaultScenario, stage: str) -> None:
+    scenario.survive(
+        f"a replica of `{stage}` stopped", scenario.stack.replica(stage).suspend, refuses=True
     )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tests.faults.scene import Scene
+from tests.faults.scenario import FaultScenario
 
 
-def test_tritonserver_killed(scene: Scene) -> None:
-    (server,) = [p for p in scene.stack.processes() if p.name() == "tritonserver"]
-    scene.suffer("`tritonserver` killed", server.kill, refuses=True)
+def test_tritonserver_killed(scenario: FaultScenario) -> None:
+    (server,) = [p for p in scenario.stack.processes() if p.name() == "tritonserver"]
+    scenario.survive("`tritonserver` killed", server.kill, refuses=True)

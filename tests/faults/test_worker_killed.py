@@ -1,6 +1,6 @@
-"""kill -9 of a node and all that runs on it: its replicas come up on another node.
+"""kill -9 of a node with everything that runs on it: its replicas start on another node.
 
-No accepted picture is lost: calls are tried again until a replica is there, up to their deadline.
+No accepted request fails: calls are tried again until a replica is there, up to their deadline.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from ray.cluster_utils import Cluster
 
 from tests.cluster.conftest import add_node, processes
 from tests.faults.report import Row
-from tests.faults.scene import Scene
+from tests.faults.scenario import FaultScenario
 from tests.support.stacks import running_stack
 
 
 def test_worker_killed(cluster: Cluster, rows: list[Row], tmp_path: Path) -> None:
     of_others = processes("ServeReplica:unet-")
     with running_stack(tmp_path / "serve.log", RAY_ADDRESS=cluster.address) as stack:
-        scene = Scene(stack, rows)
+        scenario = FaultScenario(stack, rows)
         (denoiser,) = set(processes("ServeReplica:unet-")).difference(of_others)
         add_node(cluster, 3)
         raylet = psutil.Process(denoiser.ppid())
 
-        def strike() -> None:
+        def inject() -> None:
             for process in [raylet, *raylet.children(recursive=True)]:
                 process.kill()
 
-        scene.suffer("a node with all stages killed", strike)
+        scenario.survive("a node with all stages killed", inject)

@@ -1,7 +1,7 @@
-"""Hostile requests to a stack of its own, through Triton's ports and through the gateway.
+"""Sends hostile requests to a stack of its own, to Triton's ports and to the gateway.
 
-Ends with a table and a verdict: no process of the stack was replaced, nothing hung, no error was
-ours, and memory stayed flat.
+At the end it prints a table and a verdict. The run is good if no process of the stack was replaced,
+no request hung, no error was a bug of this project, and memory stayed flat.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from tests.fuzz import flat
-from tests.fuzz.notes import read
-from tests.fuzz.processes import Watcher, replaced
+from tests.fuzz import trends
+from tests.fuzz.findings import read
+from tests.fuzz.processes import ProcessWatcher, replaced
 from tests.support.paths import ROOT
 from tests.support.stacks import Stack, running_stack
 
-LOOK_SECONDS = 5.0
-GATEWAYS_SHARE = 0.3
-MOST_MB = 4096.0  # of one process: more is a finding, and would take the machine along
-SENDERS = 3  # for each of the two
-APART = 1_000_000  # their seeds
-# Small pictures, caches that are full early, and nobody sent away for asking often.
+SAMPLE_SECONDS = 5.0
+GATEWAY_SHARE = 0.3  # of the cases
+MAX_PROCESS_MB = 4096.0  # a larger process is a finding, and could fill the machine's memory
+SENDERS = 3  # for each of the two targets
+SEED_DISTANCE = 1_000_000  # between two senders
+# Small pictures, caches that fill early, and no rate limit in the way.
 SETTINGS = {
     "DEFAULT_STEPS": "1",
     "MAX_STEPS": "4",
@@ -41,63 +41,65 @@ SETTINGS = {
 }
 
 
-def a_stack(folder: Path, **settings: str) -> AbstractContextManager[Stack]:
+def fuzzed_stack(folder: Path, **settings: str) -> AbstractContextManager[Stack]:
     store = f"sqlite:///{folder}/gateway.sqlite"
     return running_stack(folder / "serve.log", STORE=store, **settings)
 
 
-def sender(module: str, notes: Path, *arguments: object) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", f"tests.fuzz.{module}", f"--notes={notes}"]
+def sender(module: str, findings: Path, *arguments: object) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", f"tests.fuzz.{module}", f"--findings={findings}"]
     return subprocess.Popen([*command, *map(str, arguments)], cwd=ROOT)
 
 
 def senders(
     stack: Stack, folder: Path, cases: int, seed: int
 ) -> dict[Path, subprocess.Popen[bytes]]:
-    """Several for each door, at the same time, each with cases of its own."""
-    doors = {
-        "triton": (1 - GATEWAYS_SHARE, ("--grpc", stack.grpc, "--http", stack.http)),
-        "gateway": (GATEWAYS_SHARE, ("--url", stack.gateway)),
+    """Starts SENDERS processes for each target; returns them by the file of their findings."""
+    targets = {
+        "triton": (1 - GATEWAY_SHARE, ("--grpc", stack.grpc, "--http", stack.http)),
+        "gateway": (GATEWAY_SHARE, ("--url", stack.gateway)),
     }
-    found = {}
-    for module, (share, address) in doors.items():
+    started = {}
+    for module, (share, address) in targets.items():
         each = math.ceil(cases * share / SENDERS)
         for number in range(SENDERS):
-            notes = folder / f"{module}-{number}.json"
-            notes.unlink(missing_ok=True)
-            own = ("--cases", each, "--seed", seed + APART * number)
-            found[notes] = sender(module, notes, *address, *own)
-    return found
+            findings = folder / f"{module}-{number}.json"
+            findings.unlink(missing_ok=True)
+            cases_and_seed = ("--cases", each, "--seed", seed + SEED_DISTANCE * number)
+            started[findings] = sender(module, findings, *address, *cases_and_seed)
+    return started
 
 
-def largest(watcher: Watcher) -> float:
-    """What the largest process has in memory, in MB."""
+def largest(watcher: ProcessWatcher) -> float:
+    """Returns the RSS of the largest process in MB."""
     values = watcher.samples[-1].values
     return max((size for name, size in values.items() if name.endswith("RSS MB")), default=0.0)
 
 
 def run(stack: Stack, folder: Path, cases: int, seed: int, seconds: float) -> dict[str, Any]:
-    """Ends when all are sent, or after so many seconds."""
-    watcher = Watcher(stack)
-    before, begun, gone = watcher.look(), time.monotonic(), set[str]()
-    at_work = senders(stack, folder, cases, seed)
+    """Sends all cases, for at most so many seconds; returns counts and findings."""
+    watcher = ProcessWatcher(stack)
+    before, begun, gone = watcher.sample(), time.monotonic(), set[str]()
+    processes = senders(stack, folder, cases, seed)
     try:
-        while any(process.poll() is None for process in at_work.values()):
-            if time.monotonic() > begun + seconds or largest(watcher) > MOST_MB:
+        while any(process.poll() is None for process in processes.values()):
+            if time.monotonic() > begun + seconds or largest(watcher) > MAX_PROCESS_MB:
                 break
-            time.sleep(LOOK_SECONDS)
-            gone |= set(replaced(before, watcher.look()))
+            time.sleep(SAMPLE_SECONDS)
+            gone |= set(replaced(before, watcher.sample()))
     finally:
-        for process in at_work.values():
+        for process in processes.values():
             process.terminate()
     codes: Counter[str] = Counter()
     wrong: dict[str, str] = {}
-    for notes in at_work:
-        found = read(notes)
+    for findings in processes:
+        found = read(findings)
         codes += Counter(found["codes"])
         wrong |= found["wrong"]
-    # SIGTERM is ours; whatever else ended one is not.
-    failed = [notes.stem for notes, process in at_work.items() if process.wait() not in (0, -15)]
+    # A sender may end by our SIGTERM, but by no other signal or error.
+    failed = [
+        findings.stem for findings, process in processes.items() if process.wait() not in (0, -15)
+    ]
     return {
         "cases": codes.total(),
         "seconds": round(time.monotonic() - begun),
@@ -105,19 +107,19 @@ def run(stack: Stack, folder: Path, cases: int, seed: int, seconds: float) -> di
         "wrong": wrong,
         "replaced": sorted(gone),
         "failed": failed,
-        "lines": flat.lines(watcher.samples),
+        "trends": trends.fit_trends(watcher.samples),
     }
 
 
-def told(found: dict[str, Any]) -> bool:
-    """Prints it all; whether it is well."""
-    lines = found.pop("lines")
-    print(flat.table(lines))
+def print_report(found: dict[str, Any]) -> bool:
+    """Prints the results of `run`; returns whether they are good."""
+    fitted = found.pop("trends")
+    print(trends.table(fitted))
     print(json.dumps(found, indent=1))
-    rising = [line.what for line in lines if not line.is_flat]
-    well = not (found["wrong"] or found["replaced"] or found["failed"] or rising)
-    print(f"{found['cases']} cases in {found['seconds']} s: {'well' if well else 'NOT WELL'}")
-    return well
+    rising = [trend.quantity for trend in fitted if not trend.is_flat]
+    good = not (found["wrong"] or found["replaced"] or found["failed"] or rising)
+    print(f"{found['cases']} cases in {found['seconds']} s: {'well' if good else 'NOT WELL'}")
+    return good
 
 
 def main() -> None:
@@ -128,9 +130,9 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=ROOT / ".run" / "fuzz")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    with a_stack(options.folder, **SETTINGS) as stack:
+    with fuzzed_stack(options.folder, **SETTINGS) as stack:
         found = run(stack, options.folder, options.cases, options.seed, 60 * options.minutes)
-    sys.exit(0 if told(found) else 1)
+    sys.exit(0 if print_report(found) else 1)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the processes of a stack hold: memory, files, shared memory, objects in Ray's store."""
+"""Samples what a stack's processes hold: memory, files, shared memory, objects in Ray's store."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tests.support.stacks import Stack
 
 MB = 1024**2
 SHM = Path("/dev/shm")
-# Idle workers that Ray keeps for later come and go as it likes.
-UNNAMED = re.compile(r"ray::IDLE")
-ROLES = {
+# Ray starts and ends idle workers at any time.
+IGNORED = re.compile(r"ray::IDLE")
+PROCESS_NAMES = {
     r"ServeReplica:(\w+)-": r"replica \1",
     r"python_backend_stub \S*/(\w+)/1/model.py": r"stub \1",
     r"bin/tritonserver ": "tritonserver",
@@ -29,14 +29,14 @@ ROLES = {
     r"-m ray_stages.launcher.ray_process": "Ray driver",
     r"-m ray_stages serve": "launcher",
 }
-# In the file in which a raylet writes down its state, every ten seconds.
+# Lines of the file in which a raylet writes its state every ten seconds.
 STORE = re.compile(r"pinned objects size: (\d+)")
 OBJECTS = re.compile(r"num local plasma objects: (\d+)")
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One look at it; keys of `values` are what was measured: `gateway RSS MB`."""
+    """at: Unix seconds. pids: by process name. values: by quantity, such as `gateway RSS MB`."""
 
     at: float
     pids: Mapping[str, int]
@@ -44,20 +44,20 @@ class Sample:
 
 
 @dataclass
-class Watcher:
+class ProcessWatcher:
     stack: Stack
     samples: list[Sample] = field(default_factory=list)
 
-    def look(self) -> Sample:
+    def sample(self) -> Sample:
         pids: dict[str, int] = {}
         values: dict[str, float] = {}
         for process in [psutil.Process(self.stack.process.pid), *self.stack.processes()]:
             try:
-                role = role_of(" ".join(process.cmdline()))
-                if role:
-                    pids[role] = process.pid
-                    values[f"{role} RSS MB"] = process.memory_info().rss / MB
-                    values[f"{role} handles"] = process.num_fds()
+                name = process_name(" ".join(process.cmdline()))
+                if name:
+                    pids[name] = process.pid
+                    values[f"{name} RSS MB"] = process.memory_info().rss / MB
+                    values[f"{name} handles"] = process.num_fds()
             except psutil.NoSuchProcess:
                 continue
         self.samples.append(Sample(time.time(), pids, {**values, **self._shared()}))
@@ -70,7 +70,7 @@ class Watcher:
         return {"/dev/shm MB": sum(sizes) / MB, "/dev/shm files": len(sizes), **self._objects()}
 
     def _objects(self) -> dict[str, float]:
-        """Of Ray's object store, as the raylet says."""
+        """Returns the contents of Ray's object store, as reported by the raylet."""
         driver = self.stack.processes("-m ray_stages.launcher.ray_process")
         if not driver:
             return {}
@@ -82,16 +82,16 @@ class Watcher:
         return {"object store MB": int(used[1]) / MB, "objects in store": int(objects[1])}
 
 
-def role_of(command: str) -> str:
-    """What a process is for; empty for those that may come and go."""
-    if UNNAMED.search(command):
+def process_name(command: str) -> str:
+    """Returns what a process is, by its command line; "" for those that may come and go."""
+    if IGNORED.search(command):
         return ""
-    for pattern, role in ROLES.items():
+    for pattern, name in PROCESS_NAMES.items():
         if found := re.search(pattern, command):
-            return found.expand(role)
+            return found.expand(name)
     return ""
 
 
 def replaced(before: Sample, after: Sample) -> list[str]:
-    """The roles whose process is gone or another."""
-    return [role for role, pid in before.pids.items() if after.pids.get(role) != pid]
+    """Returns the names whose process has ended or was replaced."""
+    return [name for name, pid in before.pids.items() if after.pids.get(name) != pid]

@@ -1,9 +1,9 @@
-"""Whole requests to Triton, over gRPC and over HTTP in its three forms.
+"""Strategies for whole requests to Triton, over gRPC and over HTTP in its three forms.
 
-Left out is what is known to end tritonserver 2.51 by itself, before any of our code hears of it,
-and what the gateway never sends (SECURITY.md): the parameter `classification`, a shape whose
-product overflows, JSON nested by the thousand, a body in many tiny chunks. So is what takes all
-memory of the machine: a large shape in JSON, which it allocates before it looks at the data.
+Some requests end tritonserver 2.51 before they reach any code of this project, and the gateway
+never sends them (SECURITY.md). They are left out: the parameter `classification`, a shape whose
+product overflows, JSON nested by the thousand, a body in many tiny chunks. A large shape in JSON is
+left out too: the server allocates it before it reads the data, and it could fill the machine.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 from tritonclient.grpc import service_pb2
 
 from tests.fuzz import tensors
-from tests.fuzz.interface import Model, models
+from tests.fuzz.model_configs import Model, models
 from tests.fuzz.tensors import Tensor
 
 VERSIONS = ("", "0", "2", "-1", "x", "9" * 30)
-MOST_BYTES = 300_000
-MOST_CLAIMED = 2**16
-# Small, so that what is drawn is drawn quickly.
-KEPT = ("prompt", "height", "width", "steps", "init_image")
+MAX_REQUEST_BYTES = 300_000
+MAX_JSON_ELEMENTS = 2**16
+# Always set to small values, so that each picture is drawn quickly.
+ALWAYS_GIVEN = ("prompt", "height", "width", "steps", "init_image")
 MODELS = st.sampled_from(models())
-MOODS = st.sampled_from(["good", *["one"] * 5, "some", "all"])
+WRONG_INPUTS = st.sampled_from(["none", *["one"] * 5, "some", "all"])
 PLACES = st.integers(0, 1000)
 CHOSEN = st.integers(0, 2**40)
-# A model and a version, once in a while.
-ODDITIES = st.sampled_from(
+# Model and version; mostly None, which means those of a real model.
+UNUSUAL_MODELS = st.sampled_from(
     [*[None] * 60, ("", ""), ("unknown", ""), ("../cancel", "1"), *[(None, v) for v in VERSIONS]]
 )
 IDS = st.sampled_from(["", "", "theirs", "mine", "a b\nc", "x" * 5000, "\u2028", "../..", "%s"])
@@ -54,7 +54,7 @@ SOME_PARAMETERS: SearchStrategy[dict[str, Any]] = st.one_of(
 
 
 @dataclass(frozen=True)
-class Asked:
+class GrpcRequest:
     model: str
     version: str
     id: str
@@ -77,7 +77,7 @@ class Asked:
         return request
 
     def head(self) -> dict[str, Any]:
-        """As JSON, for bodies that have the bytes behind it."""
+        """Returns the JSON part of an HTTP body; the tensors' bytes follow it."""
         inputs = [
             {
                 "name": tensor.name,
@@ -92,8 +92,8 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Posted:
-    """A body for HTTP; length: what its header says of the JSON in front."""
+class HttpRequest:
+    """length: the value of the header that gives the length of the JSON part."""
 
     path: str
     body: bytes
@@ -106,34 +106,35 @@ def _set(parameter: Any, value: object) -> None:
 
 
 @st.composite
-def asked(draw: DrawFn) -> Asked:
+def grpc_requests(draw: DrawFn) -> GrpcRequest:
     model = draw(MODELS)
-    odd = draw(ODDITIES)
-    return Asked(
-        model=odd[0] if odd and odd[0] is not None else model.name,
-        version=odd[1] if odd else "",
+    unusual = draw(UNUSUAL_MODELS)
+    return GrpcRequest(
+        model=unusual[0] if unusual and unusual[0] is not None else model.name,
+        version=unusual[1] if unusual else "",
         id=draw(IDS),
         given=draw(_given(model)),
         outputs=draw(_outputs(model)),
         parameters=draw(SOME_PARAMETERS),
-        streams=model.streams and not odd,
+        streams=model.streams and not unusual,
     )
 
 
 @st.composite
 def _given(draw: DrawFn, model: Model) -> tuple[Tensor, ...]:
-    """One request in eight is right; in most others a single input is wrong."""
-    mood, victim, chosen = draw(MOODS), draw(PLACES) % len(model.inputs), draw(CHOSEN)
+    """Of eight requests one is valid, and in five a single input is wrong."""
+    wrong_inputs = draw(WRONG_INPUTS)
+    victim, chosen = draw(PLACES) % len(model.inputs), draw(CHOSEN)
     found = []
     for place, given in enumerate(model.inputs):
-        wrong = mood == "all" or (mood == "one" and place == victim)
-        if wrong or (mood == "some" and chosen >> place & 3 == 3):
+        wrong = wrong_inputs == "all" or (wrong_inputs == "one" and place == victim)
+        if wrong or (wrong_inputs == "some" and chosen >> place & 3 == 3):
             found.append(draw(tensors.wrong(given)))
-        elif not given.optional or given.name in KEPT or chosen >> place & 3 == 0:
+        elif not given.optional or given.name in ALWAYS_GIVEN or chosen >> place & 3 == 0:
             found.append(draw(tensors.good(given)))
-    if mood == "some" and found:
-        found.append(found[victim % len(found)])  # twice
-    while sum(len(tensor.raw) for tensor in found) > MOST_BYTES:
+    if wrong_inputs == "some" and found:
+        found.append(found[victim % len(found)])  # the same input twice
+    while sum(len(tensor.raw) for tensor in found) > MAX_REQUEST_BYTES:
         found.pop()
     return tuple(found)
 
@@ -145,43 +146,45 @@ def _outputs(model: Model) -> SearchStrategy[tuple[str, ...]]:
 
 
 @st.composite
-def posted(draw: DrawFn) -> Posted:
+def http_requests(draw: DrawFn) -> HttpRequest:
     return draw(st.one_of(_binary(), _json(), _generate()))
 
 
 @st.composite
-def _binary(draw: DrawFn) -> Posted:
-    request = draw(asked())
+def _binary(draw: DrawFn) -> HttpRequest:
+    request = draw(grpc_requests())
     head = json.dumps(request.head()).encode()
     raw = b"".join(tensor.raw for tensor in request.given)
     lie, end = draw(st.sampled_from([*[(0, 1)] * 6, (-1, 1), (1, 1), (2**31, 1), (0, 2), (0, 9)]))
-    return Posted(f"{request.model or 'x'}/infer", head + raw[: len(raw) // end], len(head) + lie)
+    return HttpRequest(
+        f"{request.model or 'x'}/infer", head + raw[: len(raw) // end], len(head) + lie
+    )
 
 
 @st.composite
-def _json(draw: DrawFn) -> Posted:
-    """Every value is written out, so that anything may stand there."""
+def _json(draw: DrawFn) -> HttpRequest:
+    """A request with all data in JSON, where any value may be of any type."""
     model, chosen = draw(MODELS), draw(CHOSEN)
     inputs = []
     for place, given in enumerate(model.inputs):
         if given.optional and chosen >> place & 3:
             continue
-        tensor = draw(tensors.lying(given))
-        shape = tensor.shape if tensor.claimed <= MOST_CLAIMED else (1,)
+        tensor = draw(tensors.inconsistent(given))
+        shape = tensor.shape if tensor.element_count <= MAX_JSON_ELEMENTS else (1,)
         claims = {"name": tensor.name, "datatype": tensor.datatype, "shape": shape}
         inputs.append({**claims, "data": draw(DATA)})
     document = {"inputs": inputs, **draw(FIELDS)}
-    return Posted(f"{model.name}/infer", _cut(json.dumps(document).encode(), draw(CUTS)))
+    return HttpRequest(f"{model.name}/infer", _cut(json.dumps(document).encode(), draw(CUTS)))
 
 
 @st.composite
-def _generate(draw: DrawFn) -> Posted:
+def _generate(draw: DrawFn) -> HttpRequest:
     model = draw(MODELS)
     document: Any = {**draw(USUAL), **draw(_fields(model))}
     if draw(PLACES) == 0:
         document = draw(ANYTHING)
     verb = "generate_stream" if model.streams else "generate"
-    return Posted(f"{model.name}/{verb}", _cut(json.dumps(document).encode(), draw(CUTS)))
+    return HttpRequest(f"{model.name}/{verb}", _cut(json.dumps(document).encode(), draw(CUTS)))
 
 
 @cache
@@ -194,7 +197,7 @@ def _cut(body: bytes, at: int) -> bytes:
     return body[: at % (len(body) + 1)] if at else body
 
 
-# JSON as Python writes it, with NaN and Infinity, and not deep.
+# JSON as Python writes it, with NaN and Infinity, without deep nesting.
 SINGLE = st.one_of(st.none(), st.booleans(), NUMBERS, st.floats(), st.text(max_size=20))
 LISTS = st.lists(SINGLE, max_size=3)
 ANYTHING = st.one_of(SINGLE, LISTS, st.dictionaries(st.text(max_size=3), LISTS, max_size=2))

@@ -1,8 +1,8 @@
-"""Four fifths of what a stack can do, for half an hour, and whether all that it holds stays flat.
+"""Loads a stack to 80 % of its capacity for half an hour, and checks that its memory stays flat.
 
-First it is measured what it can do: as many at once as fit, for a minute. Then requests arrive one
-by one at 80 % of that rate, whatever has become of those before; three of four over gRPC, one
-through the gateway. Every picture is compared with what its seed gave at the start.
+First it measures the capacity, with 16 clients for a minute. Then requests arrive at 80 % of that
+rate, whether earlier ones are answered or not: three of four over gRPC, one through the gateway.
+Every picture is compared with the one that its seed gave at the start.
 """
 
 from __future__ import annotations
@@ -20,56 +20,56 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from relay_client import Client
-from tests.fuzz import flat
-from tests.fuzz.__main__ import a_stack
-from tests.fuzz.processes import Watcher, replaced
+from tests.fuzz import trends
+from tests.fuzz.__main__ import fuzzed_stack
+from tests.fuzz.processes import ProcessWatcher, replaced
 from tests.support.paths import ROOT
 from tests.support.pictures import FAR_OFF, share_far_off
 from tests.support.stacks import Stack
 
 SHARE = 0.8
-CLIENTS = 16  # at once, while it is measured what the stack can do
-LOOK_SECONDS = 5.0
-SAID_SECONDS = 60.0
+CLIENTS = 16  # while the capacity is measured
+SAMPLE_SECONDS = 5.0
+REPORT_SECONDS = 60.0
 PROMPTS = [f"a {colour} circle on a white background" for colour in ("red", "blue", "green")]
-ASKED = [(prompt, seed) for prompt in PROMPTS for seed in range(4)]
-# Caches that are full at once: what grows is not one that fills.
+PICTURES = [(prompt, seed) for prompt in PROMPTS for seed in range(4)]
+# Caches are full at once, so that a filling cache does not look like a leak.
 SETTINGS = {"TEXT_ENCODER_CACHE_MB": "1", "CACHE_BYTES": "0", "RATE_LIMIT": "100000/second"}
-SETTINGS |= {"CONCURRENT_REQUESTS": "256"}  # all come from one address here
+SETTINGS |= {"CONCURRENT_REQUESTS": "256"}  # all requests come from one address here
 SETTINGS |= {"LOG_LEVEL": "WARNING", "DEFAULT_STEPS": "10"}
 
 
 @dataclass
-class Load:
-    """Draws, and counts what came of it."""
+class SoakLoad:
+    """Draws pictures and counts the outcomes; slowest: the longest request, in seconds."""
 
     stack: Stack
-    right: dict[tuple[str, int], bytes] = field(default_factory=dict)
-    answers: Counter[str] = field(default_factory=Counter)
-    late: float = 0.0
+    expected: dict[tuple[str, int], bytes] = field(default_factory=dict)
+    outcomes: Counter[str] = field(default_factory=Counter)
+    slowest: float = 0.0
 
     def __post_init__(self) -> None:
         self.client = Client(self.stack.grpc, timeout=120, retries=0)
-        self._count = threading.Lock()
+        self._lock = threading.Lock()
 
-    def learn(self) -> None:
-        for asked in ASKED:
-            self.right[asked] = self._over_grpc(*asked)
+    def draw_expected(self) -> None:
+        for picture in PICTURES:
+            self.expected[picture] = self._over_grpc(*picture)
 
     def draw(self, number: int) -> None:
-        asked = ASKED[number % len(ASKED)]
-        way = self._through_gateway if number % 4 == 3 else self._over_grpc
+        prompt, seed = PICTURES[number % len(PICTURES)]
+        send = self._through_gateway if number % 4 == 3 else self._over_grpc
         begun = time.monotonic()
         try:
-            picture = way(*asked)
-            wrong = picture != self.right[asked]  # other company, and it may differ a little
-            far_off = wrong and share_far_off(picture, self.right[asked]) > FAR_OFF
-            said = "another picture" if far_off else "right"
+            picture, expected = send(prompt, seed), self.expected[prompt, seed]
+            # In another batch a picture may differ a little.
+            far_off = picture != expected and share_far_off(picture, expected) > FAR_OFF
+            outcome = "another picture" if far_off else "right"
         except Exception as error:
-            said = f"{type(error).__name__}: {error}"[:120]
-        with self._count:
-            self.answers[said] += 1
-            self.late = max(self.late, time.monotonic() - begun)
+            outcome = f"{type(error).__name__}: {error}"[:120]
+        with self._lock:
+            self.outcomes[outcome] += 1
+            self.slowest = max(self.slowest, time.monotonic() - begun)
 
     def _over_grpc(self, prompt: str, seed: int) -> bytes:
         return self.client.generate(prompt, seed=seed)[0].png
@@ -81,8 +81,8 @@ class Load:
             return bytes(answer.read())
 
 
-def capacity(load: Load, seconds: float) -> float:
-    """Pictures a second with as many clients at once as make a full batch."""
+def capacity(load: SoakLoad, seconds: float) -> float:
+    """Returns pictures per second with CLIENTS concurrent clients, which fill a batch."""
     end, numbers = time.monotonic() + seconds, itertools.count()
 
     def work(_: int) -> int:
@@ -98,10 +98,10 @@ def capacity(load: Load, seconds: float) -> float:
     return drawn / (time.monotonic() - begun)
 
 
-def steadily(load: Load, rate: float, seconds: float, watcher: Watcher) -> set[str]:
-    """The roles whose process was replaced meanwhile."""
-    before, gone = watcher.look(), set[str]()
-    begun = looked = said = time.monotonic()
+def steadily(load: SoakLoad, rate: float, seconds: float, watcher: ProcessWatcher) -> set[str]:
+    """Sends `rate` requests per second; returns the processes that were replaced meanwhile."""
+    before, gone = watcher.sample(), set[str]()
+    begun = sampled = reported = time.monotonic()
     with ThreadPoolExecutor(256) as pool:
         for number in itertools.count():
             due = begun + number / rate
@@ -110,11 +110,11 @@ def steadily(load: Load, rate: float, seconds: float, watcher: Watcher) -> set[s
             time.sleep(max(0.0, due - time.monotonic()))
             pool.submit(load.draw, number)
             now = time.monotonic()
-            if now > looked + LOOK_SECONDS:
-                looked, gone = now, gone | set(replaced(before, watcher.look()))
-            if now > said + SAID_SECONDS:
-                said = now
-                print(f"{now - begun:5.0f} s  {dict(load.answers)}", flush=True)
+            if now > sampled + SAMPLE_SECONDS:
+                sampled, gone = now, gone | set(replaced(before, watcher.sample()))
+            if now > reported + REPORT_SECONDS:
+                reported = now
+                print(f"{now - begun:5.0f} s  {dict(load.outcomes)}", flush=True)
     return gone
 
 
@@ -124,24 +124,24 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=ROOT / ".run" / "soak")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    with a_stack(options.folder, **SETTINGS) as stack:
-        load = Load(stack)
-        load.learn()
+    with fuzzed_stack(options.folder, **SETTINGS) as stack:
+        load = SoakLoad(stack)
+        load.draw_expected()
         most = capacity(load, min(60.0, 12 * options.minutes))
         rate = SHARE * most
         print(f"{most:.2f} pictures a second at most; {rate:.2f} from now on", flush=True)
-        load.answers.clear()
-        load.late = 0.0
-        watcher = Watcher(stack)
+        load.outcomes.clear()
+        load.slowest = 0.0
+        watcher = ProcessWatcher(stack)
         gone = steadily(load, rate, 60 * options.minutes, watcher)
-    lines = flat.lines(watcher.samples)
-    print(flat.table(lines))
-    rising = [line.what for line in lines if not line.is_flat]
-    print(f"{dict(load.answers)}, the slowest after {load.late:.1f} s")
+    fitted = trends.fit_trends(watcher.samples)
+    print(trends.table(fitted))
+    rising = [trend.quantity for trend in fitted if not trend.is_flat]
+    print(f"{dict(load.outcomes)}, the slowest after {load.slowest:.1f} s")
     print(f"processes replaced: {', '.join(sorted(gone)) or 'none'}")
-    well = not rising and not gone and set(load.answers) == {"right"}
-    print("flat" if well else f"NOT WELL: {', '.join(rising) or 'see above'}")
-    sys.exit(0 if well else 1)
+    good = not rising and not gone and set(load.outcomes) == {"right"}
+    print("flat" if good else f"NOT WELL: {', '.join(rising) or 'see above'}")
+    sys.exit(0 if good else 1)
 
 
 if __name__ == "__main__":

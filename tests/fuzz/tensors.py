@@ -1,4 +1,4 @@
-"""Tensors as they stand on the wire: right ones, and wrong in every way that the wire allows."""
+"""Strategies for tensors on the wire: valid ones, and invalid ones of every kind."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 from tritonclient.utils import triton_to_np_dtype
 
 from ray_stages.requests.schedulers import SCHEDULERS
-from tests.fuzz import files
-from tests.fuzz.interface import Input, embed_dim
+from tests.fuzz import image_files
+from tests.fuzz.model_configs import Input, embed_dim
 
 SIDE = 8  # of latents: 64 pixels
 TOKENS = 77
@@ -23,7 +23,7 @@ DATATYPES = (
     *("BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64"),
     *("FP16", "FP32", "FP64", "BYTES", "BF16", "", "fp32", "FP128"),
 )
-# A product beyond 64 bits ends tritonserver 2.51, which is known: it stays below.
+# A shape whose product exceeds 64 bits ends tritonserver 2.51, which is known: stay below.
 LARGEST = 2**40
 EXTREMES = (0, -1, 1, 2, 7, 63, 64, 65, 2**31 - 1, -(2**31), 2**63 - 1, -(2**63))
 FLOATS = (0.0, -0.0, 0.5, 1.0, 1.5, -1.0, 31.0, math.nan, math.inf, -math.inf, 3e38, 1e-45)
@@ -35,7 +35,7 @@ WORDS = (
 
 
 class Tensor(NamedTuple):
-    """What is claimed of it, and its bytes; they need not agree."""
+    """Name, datatype and shape as declared, and the bytes, which need not match them."""
 
     name: str
     datatype: str
@@ -43,8 +43,8 @@ class Tensor(NamedTuple):
     raw: bytes
 
     @property
-    def claimed(self) -> int:
-        """Elements, whatever their sign."""
+    def element_count(self) -> int:
+        """Returns the product of the declared shape, without signs."""
         return math.prod(abs(size) for size in self.shape)
 
     def __repr__(self) -> str:
@@ -53,7 +53,7 @@ class Tensor(NamedTuple):
 
 
 def packed(name: str, datatype: str, values: Any) -> Tensor:
-    """One that is as it says."""
+    """Returns a tensor whose bytes match its datatype and shape."""
     array = np.asarray(values, triton_to_np_dtype(datatype))
     if datatype != "BYTES":
         return Tensor(name, datatype, array.shape, array.tobytes())
@@ -63,7 +63,7 @@ def packed(name: str, datatype: str, values: Any) -> Tensor:
 
 @cache
 def good(given: Input) -> SearchStrategy[Tensor]:
-    """What a picture of 64x64 in a step or two takes."""
+    """Valid values for a picture of 64x64 in one or two steps."""
     dim, embeds = embed_dim(), np.zeros((1, TOKENS, 1), np.float32)
     numbers: dict[str, Sequence[Any]] = {
         "seed": [[7]],
@@ -87,7 +87,7 @@ def good(given: Input) -> SearchStrategy[Tensor]:
         "latents": [np.zeros((1, 4, SIDE, SIDE))],
         "init_moments": [np.zeros((1, 8, SIDE, SIDE))],
         "intermediate_latents": [np.zeros((1, 0, 4, SIDE, SIDE))],
-        "init_image": [[file] for file in files.whole()[:3]],
+        "init_image": [[file] for file in image_files.whole()[:3]],
     }
     usual: Any = [b""] if given.datatype == "BYTES" else np.zeros(np.abs(given.dims))
     values = st.sampled_from(list(numbers.get(given.name, [usual])))
@@ -95,19 +95,19 @@ def good(given: Input) -> SearchStrategy[Tensor]:
 
 
 @cache
-def odd(given: Input) -> SearchStrategy[Tensor]:
-    """Of the right type and a shape that the model allows, with a value that means no good."""
-    return _odd_bytes(given) if given.datatype == "BYTES" else _odd_numbers(given)
+def extreme(given: Input) -> SearchStrategy[Tensor]:
+    """The right datatype and an allowed shape, with extreme or invalid values."""
+    return _extreme_bytes(given) if given.datatype == "BYTES" else _extreme_numbers(given)
 
 
 @st.composite
-def _odd_bytes(draw: DrawFn, given: Input) -> Tensor:
+def _extreme_bytes(draw: DrawFn, given: Input) -> Tensor:
     items = draw(FILES if given.name == "init_image" else TEXTS)
     return packed(given.name, "BYTES", items if given.dims == (-1,) else items[:1] or [b""])
 
 
 @st.composite
-def _odd_numbers(draw: DrawFn, given: Input) -> Tensor:
+def _extreme_numbers(draw: DrawFn, given: Input) -> Tensor:
     sizes = draw(COUNTS)[: len(given.dims)]
     sizes = tuple(n if d < 0 else d for n, d in zip(sizes, given.dims, strict=True))
     if given.name.endswith(("embeds", "latents", "moments")) and draw(st.booleans()):
@@ -121,8 +121,8 @@ def _odd_numbers(draw: DrawFn, given: Input) -> Tensor:
 
 
 @cache
-def lying(given: Input) -> SearchStrategy[Tensor]:
-    """Type, shape and bytes have nothing to do with each other, nor with the model."""
+def inconsistent(given: Input) -> SearchStrategy[Tensor]:
+    """Datatype, shape and bytes match neither each other nor the model."""
     own = tuple(abs(d) for d in given.dims)
     datatypes = st.sampled_from([*[given.datatype] * 12, *DATATYPES])
     names = st.sampled_from([given.name] * 8 + ["", "unknown", given.name * 50])
@@ -132,33 +132,33 @@ def lying(given: Input) -> SearchStrategy[Tensor]:
 
 @cache
 def wrong(given: Input) -> SearchStrategy[Tensor]:
-    return st.one_of(odd(given), lying(given))
+    return st.one_of(extreme(given), inconsistent(given))
 
 
 def _fits(shape: Sequence[int]) -> bool:
     return math.prod(abs(size) for size in shape) <= LARGEST
 
 
-def _said(item: bytes, lie: int) -> bytes:
-    """An item of a BYTES tensor, and how long it says it is."""
-    return struct.pack("<I", (len(item) + lie) % 2**32) + item
+def _item(item: bytes, length_error: int) -> bytes:
+    """Returns an item of a BYTES tensor whose length prefix is wrong by `length_error`."""
+    return struct.pack("<I", (len(item) + length_error) % 2**32) + item
 
 
 COUNTS = st.tuples(*[st.sampled_from([1, 1, 0, 2, 3, 17])] * 5)
 TEXTS = st.lists(st.one_of(st.sampled_from(WORDS), st.binary(max_size=50)), max_size=3)
-FILES = st.lists(files.hostile(), min_size=1, max_size=2)
+FILES = st.lists(image_files.hostile(), min_size=1, max_size=2)
 SIZES = st.sampled_from([0, 1, 1, 2, 3, 16, 17, 1000, 2**20, 2**31, LARGEST, -1, -2])
 SHAPES = st.lists(SIZES, max_size=6).map(tuple).filter(_fits)
-LIES = st.sampled_from([0, 0, 0, 1, -1, 1000, 2**31, -5])
+LENGTH_ERRORS = st.sampled_from([0, 0, 0, 1, -1, 1000, 2**31, -5])
 ENDS = st.sampled_from([b"", b"", b"\0", b"\1\0\0"])
-ITEMS = st.lists(st.builds(_said, st.binary(max_size=20), LIES), max_size=3).map(b"".join)
+ITEMS = st.lists(st.builds(_item, st.binary(max_size=20), LENGTH_ERRORS), max_size=3).map(b"".join)
 BYTES = st.builds(bytes.__add__, ITEMS, ENDS)
 RAW = st.one_of(st.binary(max_size=64), st.integers(0, 70_000).map(bytes))
 
 
 @cache
 def _values(datatype: str) -> SearchStrategy[tuple[Any, Any, int]]:
-    """What fills a tensor, what else stands in it, and where."""
+    """The value that fills a tensor, a different value, and the position of that one."""
     value = _value(np.dtype(triton_to_np_dtype(datatype)))
     return st.tuples(value, value, st.integers(0, 10_000))
 

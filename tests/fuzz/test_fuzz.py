@@ -1,4 +1,4 @@
-"""The tools of `make fuzz` and `make soak`: that they see what they are there to see."""
+"""The tools of `make fuzz` and `make soak` find what they are meant to find."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from tests.fuzz import flat, interface, requests
-from tests.fuzz.answers import Verdict
-from tests.fuzz.notes import Notes, read
-from tests.fuzz.processes import Sample, replaced, role_of
+from tests.fuzz import model_configs, requests, trends
+from tests.fuzz.findings import Findings, read
+from tests.fuzz.processes import Sample, process_name, replaced
+from tests.fuzz.verdicts import Verdict
 
 
 def sampled(name: str, *values: float) -> list[Sample]:
-    """One a minute."""
+    """Returns one sample per minute."""
     return [Sample(60.0 * minute, {}, {name: value}) for minute, value in enumerate(values)]
 
 
@@ -34,9 +34,9 @@ def sampled(name: str, *values: float) -> list[Sample]:
     ],
 )
 def test_what_rises_is_not_flat(name: str, values: list[float], is_flat: bool) -> None:
-    (line,) = flat.lines(sampled(name, *values))
-    assert line.is_flat == is_flat
-    assert ("NOT FLAT" in flat.table([line])) != is_flat
+    (trend,) = trends.fit_trends(sampled(name, *values))
+    assert trend.is_flat == is_flat
+    assert ("NOT FLAT" in trends.table([trend])) != is_flat
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_what_rises_is_not_flat(name: str, values: list[float], is_flat: bool) -
     ],
 )
 def test_a_process_is_known_by_its_command(command: str, role: str) -> None:
-    assert role_of(command) == role
+    assert process_name(command) == role
 
 
 def test_a_process_that_died_and_came_back_is_noticed() -> None:
@@ -77,7 +77,7 @@ def test_an_answer_is_judged(code: str, details: str, wrong: bool) -> None:
 
 
 def test_every_model_is_known_with_its_types() -> None:
-    models = {model.name: model for model in interface.models()}
+    models = {model.name: model for model in model_configs.models()}
     assert len(models) == 9
     assert [m for m in models if models[m].streams] == ["stable_diffusion_stream", "unet_stream"]
     inputs = {given.name: given for given in models["image_to_image"].inputs}
@@ -85,28 +85,28 @@ def test_every_model_is_known_with_its_types() -> None:
     assert inputs["seed"].dims == (-1,)
 
 
-def test_nothing_large_is_claimed_in_json() -> None:
-    """tritonserver 2.51 allocates it, and the machine has no more memory."""
+def test_no_large_shape_is_declared_in_json() -> None:
+    """tritonserver 2.51 would allocate it, and could fill the machine's memory."""
 
     @settings(max_examples=100, suppress_health_check=list(HealthCheck), deadline=None)
-    @given(requests.posted())
-    def claims_little(posted: requests.Posted) -> None:
+    @given(requests.http_requests())
+    def shapes_are_small(request: requests.HttpRequest) -> None:
         with contextlib.suppress(ValueError):
-            document = json.loads(posted.body)
+            document = json.loads(request.body)
             inputs = document.get("inputs", []) if isinstance(document, dict) else []
-            for one in inputs if isinstance(inputs, list) and posted.length is None else []:
+            for one in inputs if isinstance(inputs, list) and request.length is None else []:
                 shape = one.get("shape", []) if isinstance(one, dict) else []
-                assert math.prod(map(abs, shape)) <= requests.MOST_CLAIMED
+                assert math.prod(map(abs, shape)) <= requests.MAX_JSON_ELEMENTS
 
-    claims_little()
+    shapes_are_small()
 
 
-def test_notes_outlive_their_writer(tmp_path: Path) -> None:
-    notes = Notes(tmp_path / "a.json")
-    notes.codes["ask OK"] += 2
-    notes.complain("an error", notes.begin("a case"))
-    notes.complain("an error", "the same again")
-    notes.write()
+def test_findings_outlive_their_writer(tmp_path: Path) -> None:
+    findings = Findings(tmp_path / "a.json")
+    findings.codes["ask OK"] += 2
+    findings.add("an error", findings.begin("a case"))
+    findings.add("an error", "the same again")
+    findings.write()
     assert read(tmp_path / "a.json") == {"codes": {"ask OK": 2}, "wrong": {"an error": "'a case'"}}
     assert (tmp_path / "a.last").read_text() == "'a case'"
     assert read(tmp_path / "none.json")["codes"] == {}

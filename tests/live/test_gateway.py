@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import openai
 
-from tests.support.stacks import STAR, Stack, fetch, in_log, looks_like_the_star
+from tests.support.stacks import STAR, Stack, fetch, log_contains, looks_like_the_star
 from tests.support.waiting import wait_until
 
 
@@ -53,7 +53,7 @@ def test_a_client_that_leaves_stops_the_work(stack: Stack) -> None:
         head = f"GET /imagine?{query} HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: gone\r\n\r\n"
         connection.sendall(head.encode())
         begun = "stage=unet event=request request_id=gone"
-        assert wait_until(lambda: in_log(stack, "triton", begun))
+        assert wait_until(lambda: log_contains(stack, "triton", begun))
     assert wait_until(lambda: "kind=cancelled" in failures(stack))
 
 

@@ -30,11 +30,11 @@ from tests.support.pictures import (
 )
 from tests.support.stacks import (
     IMAGE_TO_IMAGE,
-    STAGES_FROM_A_PICTURE,
+    IMAGE_TO_IMAGE_STAGES,
     STAR,
     Stack,
-    from_picture,
-    in_log,
+    image_to_image_options,
+    log_contains,
     looks_like_the_star,
     tensors,
 )
@@ -48,14 +48,15 @@ def distance(png: bytes, image: Image.Image) -> float:
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
 def test_little_strength_keeps_the_picture(stack: Stack, kind: str) -> None:
-    options = from_picture(init_image=encoded(CIRCLE, kind), strength=0.1)
+    options = image_to_image_options(init_image=encoded(CIRCLE, kind), strength=0.1)
     (picture,) = stack.draw("a large red circle on a white background", **options)
     assert distance(picture, CIRCLE) < 8
 
 
 def test_the_more_strength_the_more_is_drawn_anew(stack: Stack) -> None:
     pictures = [
-        stack.draw(STAR, **from_picture(strength=strength))[0] for strength in (0.1, 0.6, 1.0)
+        stack.draw(STAR, **image_to_image_options(strength=strength))[0]
+        for strength in (0.1, 0.6, 1.0)
     ]
     near, between, far = (distance(picture, CIRCLE) for picture in pictures)
     assert near < between < far
@@ -77,7 +78,7 @@ def test_it_is_the_picture_of_diffusers(stack: Stack) -> None:
         guidance_scale=3.0,
         generator=torch.Generator().manual_seed(7),
     ).images[0]
-    options = from_picture(strength=0.7, steps=10, guidance_scale=3.0)
+    options = image_to_image_options(strength=0.7, steps=10, guidance_scale=3.0)
     (ours,) = stack.draw(STAR, **options)
     assert share_far_off(ours, theirs) <= FAR_OFF
     assert Image.open(io.BytesIO(ours)).info["parameters"] == (
@@ -87,7 +88,7 @@ def test_it_is_the_picture_of_diffusers(stack: Stack) -> None:
 
 
 def test_its_size_is_the_pictures_or_what_is_wished(stack: Stack) -> None:
-    large = from_picture(init_image=encoded(gradient(600, 300), "jpeg"), steps=2)
+    large = image_to_image_options(init_image=encoded(gradient(600, 300), "jpeg"), steps=2)
     sizes = [
         pixels(stack.draw("a ring", **large, **wish)[0]).shape[:2]
         for wish in ({}, {"height": 64}, {"height": 96, "width": 72})
@@ -97,7 +98,7 @@ def test_its_size_is_the_pictures_or_what_is_wished(stack: Stack) -> None:
 
 def test_several_prompts_share_a_picture_or_have_their_own(stack: Stack) -> None:
     blue = circle(fill=BLUE)
-    wish = from_picture(seed=[1, 2], strength=0.1)
+    wish = image_to_image_options(seed=[1, 2], strength=0.1)
     shared = stack.draw("a ring", "a ring", **wish)
     wish["init_image"] = [encoded(CIRCLE), encoded(blue, "webp")]
     each = stack.draw("a ring", "a ring", **wish)
@@ -109,17 +110,17 @@ def test_http_takes_a_picture_too(stack: Stack) -> None:
     wish = {"prompt": [STAR], "init_image": encoded(CIRCLE), "seed": 7}
     with triton_http.InferenceServerClient(stack.http) as client:
         answer = client.infer(IMAGE_TO_IMAGE, tensors(triton_http, **wish))
-    assert answer.as_numpy("image")[0] == stack.draw(STAR, **from_picture())[0]
+    assert answer.as_numpy("image")[0] == stack.draw(STAR, **image_to_image_options())[0]
 
 
 def test_all_four_stages_tell_their_time_under_one_request_id(stack: Stack) -> None:
-    answer = stack.infer("a ring", **from_picture(steps=4, request_id="from-a-picture"))
-    for stage in STAGES_FROM_A_PICTURE:
+    answer = stack.infer("a ring", **image_to_image_options(steps=4, request_id="from-a-picture"))
+    for stage in IMAGE_TO_IMAGE_STAGES:
         queue_ms, compute_ms = answer.as_numpy(f"{stage}_ms")
         assert queue_ms >= 0
         assert compute_ms > 0
         event = f"stage={stage} event=response request_id=from-a-picture ms="
-        assert wait_until(partial(in_log, stack, "triton", event), 10), event
+        assert wait_until(partial(log_contains, stack, "triton", event), 10), event
 
 
 @pytest.mark.parametrize(
@@ -161,7 +162,9 @@ def test_a_bad_picture_harms_nobody_beside_it(stack: Stack) -> None:
 
     def draw(i: int) -> object:
         try:
-            return len(stack.draw("a ring", **from_picture(init_image=files[i % 4], steps=4)))
+            return len(
+                stack.draw("a ring", **image_to_image_options(init_image=files[i % 4], steps=4))
+            )
         except InferenceServerException as error:
             return error.status()
 

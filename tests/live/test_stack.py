@@ -13,20 +13,20 @@ import pytest
 from tests.support.paths import ROOT
 from tests.support.pictures import TOLERANCE, difference
 from tests.support.stacks import (
+    IMAGE_TO_IMAGE_STAGES,
     STAGES,
-    STAGES_FROM_A_PICTURE,
     STAR,
     Stack,
     fetch,
-    from_picture,
-    in_log,
+    image_to_image_options,
+    log_contains,
     looks_like_the_star,
 )
 from tests.support.waiting import wait_until
 
 
 def test_each_stage_is_a_process_of_its_own(stack: Stack) -> None:
-    pids = {stack.replica(stage).pid for stage in STAGES_FROM_A_PICTURE}
+    pids = {stack.replica(stage).pid for stage in IMAGE_TO_IMAGE_STAGES}
     stubs = {process.pid for process in stack.processes("triton_python_backend_stub")}
     assert len(pids) == 4
     assert len(stubs) == len(list((ROOT / "model_repository").glob("*/1/model.py"))) == 6
@@ -59,7 +59,7 @@ def test_the_log_follows_a_request_by_its_id_and_keeps_prompts_private(stack: St
             ("ray", f"event=set_up stage={stage} model=miniature-sd device=cpu"),
             ("ray", f"event=fastest stage={stage} took="),
         ):
-            assert wait_until(partial(in_log, stack, part, event), 10), event
+            assert wait_until(partial(log_contains, stack, part, event), 10), event
     assert "private wish" not in stack.log("triton") + stack.log("ray")
 
 
@@ -101,7 +101,7 @@ def test_a_killed_encoder_costs_retries_not_requests(stack: Stack) -> None:
     victim = stack.replica("vae_encoder")
     victim.kill()
     with ThreadPoolExecutor(4) as pool:
-        draw = partial(stack.draw, STAR, **from_picture(steps=4))
+        draw = partial(stack.draw, STAR, **image_to_image_options(steps=4))
         pictures = [pool.submit(draw) for _ in range(4)]
         assert [len(picture.result(120)) for picture in pictures] == [1] * 4
     assert stack.replica("vae_encoder").pid != victim.pid

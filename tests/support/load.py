@@ -1,4 +1,4 @@
-"""A steady load of seeded pictures, and what became of each request."""
+"""A steady load of requests for seeded pictures, with the outcome of each."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Any
 
 from tests.support.pictures import TOLERANCE, difference
 
-REFUSED_SECONDS = 0.2  # before another try, as a client would wait
+RETRY_SECONDS = 0.2  # after an error, as a client would wait
 Draw = Callable[[int], bytes]
 Pictures = dict[int, bytes]
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A picture, or the words of an error; times by the monotonic clock."""
+    """A picture or an error message; times in seconds of the monotonic clock."""
 
     seed: int
     began: float
@@ -31,19 +31,19 @@ class Answer:
     def seconds(self) -> float:
         return self.ended - self.began
 
-    def is_of(self, right: Pictures) -> bool:
-        known = right.get(self.seed)
-        return bool(self.picture and known and difference(self.picture, known) <= TOLERANCE)
+    def matches(self, expected: Pictures) -> bool:
+        picture = expected.get(self.seed)
+        return bool(self.picture and picture and difference(self.picture, picture) <= TOLERANCE)
 
 
 class Load:
-    """A thread for each way in, which asks again as soon as it is answered."""
+    """Runs a thread for each client, which sends a request as soon as the last is answered."""
 
-    def __init__(self, ways: Sequence[Draw], seeds: Sequence[int]) -> None:
+    def __init__(self, clients: Sequence[Draw], seeds: Sequence[int]) -> None:
         self.answers: list[Answer] = []
         self._seeds = itertools.cycle(seeds)
-        self._over = threading.Event()
-        self._threads = [threading.Thread(target=self._run, args=(way,)) for way in ways]
+        self._stopped = threading.Event()
+        self._threads = [threading.Thread(target=self._run, args=(draw,)) for draw in clients]
 
     def __enter__(self) -> Load:
         for thread in self._threads:
@@ -52,33 +52,33 @@ class Load:
 
     def __exit__(self, *_: object) -> None:
         """Returns when every request that was sent has been answered."""
-        self._over.set()
+        self._stopped.set()
         for thread in self._threads:
             thread.join()
 
     def pictures(self, since: float = 0.0) -> int:
-        """Of requests that began after `since`."""
+        """Counts the pictures of requests that began after `since`."""
         return sum(bool(one.picture) and one.began > since for one in list(self.answers))
 
     @property
     def slowest(self) -> float:
-        """Seconds."""
+        """Returns the seconds of the longest request."""
         return max(one.seconds for one in self.answers)
 
-    def outcomes(self, **right: Pictures) -> Counter[str]:
-        """How many are of which set of right pictures, `wrong`, or an error by its words."""
+    def outcomes(self, **expected: Pictures) -> Counter[str]:
+        """Counts the answers by error message, by the set that they match, or as `wrong`."""
         return Counter(
-            one.error or next((name for name in right if one.is_of(right[name])), "wrong")
+            one.error or next((name for name in expected if one.matches(expected[name])), "wrong")
             for one in self.answers
         )
 
     def _run(self, draw: Draw) -> None:
-        while not self._over.is_set():
+        while not self._stopped.is_set():
             seed, began = next(self._seeds), time.monotonic()
             result: dict[str, Any] = {}
             try:
                 result["picture"] = draw(seed)
-            except Exception as error:  # whatever it is, it is not the picture
+            except Exception as error:  # every error is an outcome
                 result["error"] = f"{type(error).__name__}: {error}"
-                time.sleep(REFUSED_SECONDS)
+                time.sleep(RETRY_SECONDS)
             self.answers.append(Answer(seed, began, time.monotonic(), **result))

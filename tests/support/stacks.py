@@ -1,4 +1,4 @@
-"""A stack as a process of its own, and what the integration suite does with it."""
+"""Starts a stack as a process of its own, and calls it as clients do."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from tests.support.waiting import wait_until
 
 ENSEMBLE = "stable_diffusion"
 STAGES = ("text_encoder", "unet", "vae_decoder")
-STAGES_FROM_A_PICTURE = ("text_encoder", "vae_encoder", "unet", "vae_decoder")
+IMAGE_TO_IMAGE_STAGES = ("text_encoder", "vae_encoder", "unet", "vae_decoder")
 STAR = "a large yellow star on a black background"
 IMAGE_TO_IMAGE = "image_to_image"
 START_SECONDS = 240
 STOP_SECONDS = 180
 MAX_IN_FLIGHT = 96
-TYPES = {
+DATATYPES = {
     "prompt": "BYTES",
     "negative_prompt": "BYTES",
     "scheduler": "BYTES",
@@ -55,8 +55,8 @@ TYPES = {
 }
 
 
-class Served(ABC):
-    """What answers stock tritonclient over gRPC."""
+class TritonService(ABC):
+    """A service that answers stock tritonclient over gRPC."""
 
     @property
     @abstractmethod
@@ -66,11 +66,12 @@ class Served(ABC):
         return triton_grpc.InferenceServerClient(self.grpc)
 
     def draw(self, *prompts: str, **options: Any) -> list[bytes]:
+        """Returns one PNG file per prompt."""
         answer = self.infer(*prompts, **options)
         return list(answer.as_numpy("image"))
 
     def infer(self, *prompts: str, timeout: int | None = None, **options: Any) -> Any:
-        """One request; timeout in microseconds."""
+        """Sends one request; timeout in microseconds."""
         request_id = options.pop("request_id", "")
         model = options.pop("model", ENSEMBLE)
         inputs = tensors(triton_grpc, prompt=list(prompts), **options)
@@ -79,8 +80,8 @@ class Served(ABC):
 
 
 @dataclass
-class Stack(Served):
-    """`make serve` as a process of its own; `output` is what it prints."""
+class Stack(TritonService):
+    """`make serve` as a process of its own; `output`: the file with what it prints."""
 
     process: subprocess.Popen[bytes]
     output: Path
@@ -113,7 +114,7 @@ class Stack(Served):
         return (ROOT / ".run" / str(self.process.pid) / f"{part}.log").read_text(errors="replace")
 
     def processes(self, name: str = "") -> list[psutil.Process]:
-        """Of this stack, those whose command line has `name`."""
+        """Returns the stack's processes whose command line contains `name`."""
         found = []
         for process in psutil.Process(self.process.pid).children(recursive=True):
             try:
@@ -129,10 +130,10 @@ class Stack(Served):
 
 
 def tensors(module: Any, **values: Any) -> list[Any]:
-    """Inputs of stock tritonclient's `module`, from an array, a list or a single value each."""
+    """Makes inputs for tritonclient's `module`; a value is an array, a list or a single item."""
     inputs = []
     for name, value in values.items():
-        kind = TYPES[name]
+        kind = DATATYPES[name]
         items = value if isinstance(value, list | np.ndarray) else [value]
         raw = [item.encode() if isinstance(item, str) else item for item in items]
         array = np.array(raw, triton_to_np_dtype(kind))
@@ -141,8 +142,8 @@ def tensors(module: Any, **values: Any) -> list[Any]:
     return inputs
 
 
-def from_picture(**options: Any) -> dict[str, Any]:
-    """What `Stack.draw` is to be told for a picture that begins at another."""
+def image_to_image_options(**options: Any) -> dict[str, Any]:
+    """Returns the options of `Stack.draw` for image-to-image, starting at a red circle."""
     return {"model": IMAGE_TO_IMAGE, "init_image": encoded(CIRCLE), "seed": 7, **options}
 
 
@@ -163,7 +164,7 @@ def start_stack(output: Path, **environment: str) -> Stack:
 
 @contextmanager
 def running_stack(output: Path, **environment: str) -> Iterator[Stack]:
-    """Ready; stopped in the end, as by Ctrl-C."""
+    """Yields a stack that is ready, and stops it at the end."""
     stack = start_stack(output, **environment)
     try:
         stack.wait_ready()
@@ -172,12 +173,12 @@ def running_stack(output: Path, **environment: str) -> Iterator[Stack]:
         stack.stop()
 
 
-def in_log(stack: Stack, part: str, text: str) -> bool:
+def log_contains(stack: Stack, part: str, text: str) -> bool:
     return text in stack.log(part)
 
 
 def fetch(url: str, body: object = None) -> tuple[int, str]:
-    """Status and text; a POST where there is a body."""
+    """Returns status and text; sends a POST if there is a body."""
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
     try:
@@ -188,7 +189,7 @@ def fetch(url: str, body: object = None) -> tuple[int, str]:
 
 
 def looks_like_the_star(png: bytes) -> bool:
-    """Yellow where the star is, black in the corners."""
+    """Returns whether the centre is yellow and the edge is black."""
     picture = pixels(png)
     centre = picture[56:72, 56:72].reshape(-1, 3).mean(axis=0)
     edge = np.concatenate([picture[:4].reshape(-1, 3), picture[-4:].reshape(-1, 3)]).mean(axis=0)

@@ -1,4 +1,4 @@
-"""What client.py shows while it waits, to somebody who watches."""
+"""Runs client.py on a pseudo-terminal, to see what it shows while it waits."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from tests.support.fake_triton_server import FakeTriton
 
 
 def run_on_terminal(triton: FakeTriton, *arguments: str, shown: tuple[str, ...]) -> list[str]:
-    """Holds the server until all of `shown` is on the terminal; returns the standard output."""
+    """Holds back the server's answer until all of `shown` is on the terminal; returns stdout."""
     triton.proceed.clear()
-    ours, theirs = pty.openpty()
+    controller, terminal = pty.openpty()
     command = triton.command(*arguments)
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, text=True) as process:
-        os.close(theirs)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=terminal, text=True) as process:
+        os.close(terminal)
         seen = ""
         while not all(text in seen for text in shown):
-            seen += os.read(ours, 4096).decode(errors="replace")
+            seen += os.read(controller, 4096).decode(errors="replace")
         triton.proceed.set()
         output, _ = process.communicate(timeout=10)
-    os.close(ours)
+    os.close(controller)
     assert process.returncode == 0
     return output.splitlines()

@@ -1,3 +1,5 @@
+"""Waits for a condition instead of a fixed time."""
+
 from __future__ import annotations
 
 import time
@@ -5,7 +7,7 @@ from collections.abc import Callable
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 10, pause: float = 0.02) -> bool:
-    """Whether it came true in time."""
+    """Returns whether `condition` came true within `seconds`; calls it every `pause` seconds."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if condition():

@@ -1,4 +1,4 @@
-"""What each model says it takes and gives, read from its own configuration."""
+"""Inputs and outputs of each Triton model, read from its `config.pbtxt`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Model:
 
 @cache
 def models() -> tuple[Model, ...]:
-    """All of them: what any client of Triton can call."""
+    """Returns all models, inner ones too: any client of Triton can call them."""
     return tuple(_model(path.parent.name) for path in sorted(REPOSITORY.glob("*/config.pbtxt")))
 
 

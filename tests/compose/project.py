@@ -1,4 +1,4 @@
-"""The service in containers, and what the compose test does with it."""
+"""The service in containers, as a Compose project."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.support.paths import ROOT
-from tests.support.stacks import STAR, Served
+from tests.support.stacks import STAR, TritonService
 from tests.support.waiting import wait_until
 
 PROJECT = "latent-relay-test"
@@ -29,23 +29,23 @@ print(urllib.request.urlopen("http://127.0.0.1:8002/metrics").read().decode())
 """
 
 
-def say(text: str) -> None:
-    """To who looks on: `make compose-test` takes minutes."""
+def report(text: str) -> None:
+    """Prints progress: `make compose-test` takes minutes."""
     print(f"compose-test: {text}", flush=True)
 
 
 @dataclass
-class ComposeHouse(Served):
-    """One project of its own, on free ports, so that it meets no other on this machine."""
+class ComposeProject(TritonService):
+    """A Compose project with a name and ports of its own."""
 
     environment: dict[str, str] = field(default_factory=dict)
     files: tuple[str, ...] = FILES
 
     def __post_init__(self) -> None:
         sockets = [socket.create_server(("127.0.0.1", 0)) for _ in PORTS]
-        for name, held in zip(PORTS, sockets, strict=True):
-            self.environment[name] = str(held.getsockname()[1])
-            held.close()
+        for name, sock in zip(PORTS, sockets, strict=True):
+            self.environment[name] = str(sock.getsockname()[1])
+            sock.close()
 
     def compose(self, *words: str, seconds: float = START_SECONDS) -> str:
         files = [word for file in self.files for word in ("-f", file)]
@@ -57,20 +57,22 @@ class ComposeHouse(Served):
             text=True,
             timeout=seconds,
         )
-        assert done.returncode == 0, f"compose {' '.join(words)}\n{done.stdout}{done.stderr}"
+        assert done.returncode == 0, (
+            f"compose {' '.join_cluster(words)}\n{done.stdout}{done.stderr}"
+        )
         return done.stdout
 
     def up(self, workers: int = 1, tritons: int = 1) -> None:
-        """Returns when the gateway draws."""
+        """Starts the containers; returns when the gateway draws."""
         begin = time.monotonic()
         scale = ("--scale", f"ray-worker={workers}", "--scale", f"triton={tritons}")
         self.compose("up", "-d", *scale)
         assert wait_until(self.is_ready, START_SECONDS), self.compose("logs", "--tail=80")
-        say(f"up with {workers} worker(s), a picture goes through after {_since(begin)}")
+        report(f"up with {workers} worker(s), a picture goes through after {_elapsed(begin)}")
         for service in ("ray-head", "ray-worker", "triton"):
             for container in self.containers(service):
-                if restarts := self.facts(container)["RestartCount"]:
-                    say(f"{service} started {restarts + 1} times: {_why(container)}")
+                if restarts := self.inspect(container)["RestartCount"]:
+                    report(f"{service} started {restarts + 1} times: {_failure_reasons(container)}")
 
     def down(self) -> None:
         self.compose("down", "--volumes", "--remove-orphans")
@@ -92,7 +94,7 @@ class ComposeHouse(Served):
         return f"127.0.0.1:{self.environment['GRPC_PORT']}"
 
     def imagine(self, seed: int, prompt: str = STAR) -> bytes:
-        """A picture from the gateway; HTTPError where it refuses."""
+        """Draws a picture through the gateway; raises HTTPError if that refuses."""
         query = urllib.parse.urlencode({"prompt": prompt, "seed": seed})
         with urllib.request.urlopen(f"{self.gateway}/imagine?{query}", timeout=300) as answer:
             return bytes(answer.read())
@@ -100,29 +102,29 @@ class ComposeHouse(Served):
     def containers(self, service: str) -> list[str]:
         return self.compose("ps", "-q", service).split()
 
-    def facts(self, container: str) -> dict[str, Any]:
-        """What `docker inspect` says of it."""
-        (facts,) = json.loads(docker("inspect", container))
-        return dict(facts)
+    def inspect(self, container: str) -> dict[str, Any]:
+        """Returns the output of `docker inspect`."""
+        (inspected,) = json.loads(docker("inspect", container))
+        return dict(inspected)
 
     def health(self, container: str) -> str:
-        return str(self.facts(container)["State"].get("Health", {}).get("Status"))
+        return str(self.inspect(container)["State"].get("Health", {}).get("Status"))
 
     def replicas(self, container: str) -> list[str]:
-        """The stages that run in a worker."""
+        """Returns the stages that run in a worker."""
         return sorted(stage for stage, _ in self.replica_ids(container))
 
     def replica_ids(self, container: str) -> set[tuple[str, int]]:
-        """Stage and process id of each."""
+        """Returns stage and process id of each replica in a worker."""
         lines = docker("top", container, "-eo", "pid,args").splitlines()
         named = [line.split("ServeReplica:") for line in lines if "ServeReplica:" in line]
         return {(name.split("-")[0], int(pid.split()[0])) for pid, name in named}
 
     def pictures_of(self, triton: str) -> int:
-        """How many this server has drawn since its start."""
-        said = docker("exec", triton, "python", "-c", READ_METRICS)
+        """Returns how many requests this Triton has answered since its start."""
+        metrics = docker("exec", triton, "python", "-c", READ_METRICS)
         name = 'nv_inference_request_success{model="stable_diffusion",'
-        counts = [line.split()[-1] for line in said.splitlines() if line.startswith(name)]
+        counts = [line.split()[-1] for line in metrics.splitlines() if line.startswith(name)]
         return int(float(counts[0]))
 
     def worker_with(self, stage: str) -> str:
@@ -133,28 +135,28 @@ class ComposeHouse(Served):
 
 
 @contextmanager
-def opened(**environment: str) -> Iterator[ComposeHouse]:
-    """Built and up; down in the end."""
-    house = ComposeHouse(environment)
+def running_project(**environment: str) -> Iterator[ComposeProject]:
+    """Builds and starts the containers; removes them at the end."""
+    project = ComposeProject(environment)
     begin = time.monotonic()
-    house.compose("build", seconds=1800)
+    project.compose("build", seconds=1800)
     size = int(docker("image", "inspect", "-f", "{{.Size}}", "latent-relay:0.1.0"))
-    say(f"built in {_since(begin)}, the image has {size / 1e6:,.0f} MB")
+    report(f"built in {_elapsed(begin)}, the image has {size / 1e6:,.0f} MB")
     try:
-        house.up()
-        yield house
+        project.up()
+        yield project
     finally:
-        house.down()
+        project.down()
 
 
 def docker(*words: str, seconds: float = 120) -> str:
     done = subprocess.run(["docker", *words], capture_output=True, text=True, timeout=seconds)
-    assert done.returncode == 0, f"docker {' '.join(words)}\n{done.stdout}{done.stderr}"
+    assert done.returncode == 0, f"docker {' '.join_cluster(words)}\n{done.stdout}{done.stderr}"
     return done.stdout
 
 
-def _why(container: str) -> str:
-    """What its role said each time when it ended."""
+def _failure_reasons(container: str) -> str:
+    """Returns the launcher's messages from each time that the container ended."""
     done = subprocess.run(
         ["docker", "logs", container], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
@@ -162,7 +164,7 @@ def _why(container: str) -> str:
 
 
 def _compose_command() -> list[str]:
-    """The plugin, or the program that was there before it."""
+    """Returns the command of Compose v2's plugin, or else that of the older program."""
     plugin = subprocess.run(["docker", "compose", "version"], capture_output=True)
     return ["docker", "compose"] if plugin.returncode == 0 else ["docker-compose"]
 
@@ -173,5 +175,5 @@ def has_engine() -> bool:
     return subprocess.run(["docker", "info"], capture_output=True).returncode == 0
 
 
-def _since(begin: float) -> str:
+def _elapsed(begin: float) -> str:
     return f"{time.monotonic() - begin:.1f} s"

@@ -1,4 +1,4 @@
-"""Picture files as a stranger makes them: whole, cut short, and lying about themselves."""
+"""Strategies for image files: valid, cut short, damaged, and with false headers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def cut(draw: DrawFn) -> bytes:
 
 @st.composite
 def damaged(draw: DrawFn) -> bytes:
-    """A few of its bytes are others."""
+    """A valid file with a few bytes changed."""
     file = bytearray(draw(WHOLE))
     for _ in range(draw(st.integers(1, 8))):
         place = draw(st.integers(0, len(file) - 1))
@@ -45,7 +45,7 @@ def damaged(draw: DrawFn) -> bytes:
 
 @st.composite
 def lying_png(draw: DrawFn) -> bytes:
-    """Its parts are well formed, and none of them true."""
+    """Well-formed chunks with false contents."""
     fields = (draw(SIDES), draw(SIDES), draw(DEPTHS), draw(DEPTHS), 0, 0, draw(st.integers(0, 2)))
     header = struct.pack(">IIBBBBB", *fields)
     chunks = [chunk(b"IHDR", header)]

@@ -1,4 +1,4 @@
-"""What a run of cases has come to, in files that outlive whoever writes them."""
+"""Counts and findings of a fuzz run, in files, so that they survive a crash of the process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from hypothesis import HealthCheck, Phase
 
 SHOWN = 2000
-# Nothing is kept or made smaller: a case is known by its seed, and a server may be gone.
+# No database and no shrinking: the seed identifies a case, and the server may have ended.
 SETTINGS: dict[str, Any] = {
     "database": None,
     "deadline": None,
@@ -20,8 +20,11 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-class Notes:
-    """last: the case in work, so that one which ends the server is known."""
+class Findings:
+    """Counts answers by code, and keeps one example of each kind of wrong answer.
+
+    The current case is in `<file>.last`, so that a case which ends the server is known.
+    """
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -38,8 +41,8 @@ class Notes:
         self._last.write_text(shown)
         return shown
 
-    def complain(self, what: str, shown: str) -> None:
-        """Once for each kind: what differs in its numbers only is the same."""
+    def add(self, what: str, shown: str) -> None:
+        """Keeps the first example of each kind; texts that differ in numbers are of one kind."""
         self.wrong.setdefault(re.sub(r"\d+", "#", what[:400]), shown)
 
     def write(self) -> None:

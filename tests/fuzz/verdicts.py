@@ -1,4 +1,4 @@
-"""What came back, and whether it was right to come back."""
+"""Sends requests to Triton, and judges whether each answer is acceptable."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from tritonclient.grpc import service_pb2_grpc
 from relay_client.errors import told
 from relay_client.grpc_transport import CHANNEL
 from relay_client.http_transport import HEADER_LENGTH, error_text
-from tests.fuzz.requests import Asked, Posted
+from tests.fuzz.requests import GrpcRequest, HttpRequest
 
 HANG_SECONDS = 60.0
-# Refusals; UNAVAILABLE is a deadline that the request itself brought along, in the past.
-FINE = {"OK", "INVALID_ARGUMENT", "NOT_FOUND", "UNIMPLEMENTED", "CANCELLED", "UNAVAILABLE"}
+# Success and refusals. UNAVAILABLE answers a request whose own deadline is in the past.
+ACCEPTABLE = {"OK", "INVALID_ARGUMENT", "NOT_FOUND", "UNIMPLEMENTED", "CANCELLED", "UNAVAILABLE"}
 STATUSES = {
     200: "OK",
     400: "INVALID_ARGUMENT",
@@ -25,8 +25,8 @@ STATUSES = {
     501: "UNIMPLEMENTED",
     503: "UNAVAILABLE",
 }
-# What tritonserver 2.51 itself calls INTERNAL, or 500, though the request is at fault.
-TRITONS_OWN = re.compile(
+# Errors that tritonserver 2.51 itself calls INTERNAL, or 500, although the request is invalid.
+TRITON_ERRORS = re.compile(
     r"failed to parse the request JSON|[Uu]nable to parse|attempt to (access|get) |"
     r"unexpected (deadlock|explicit)"
 )
@@ -34,7 +34,7 @@ BUSY = re.compile(r"in flight, the limit|queue is full|no replica left|Socket cl
 
 
 class Verdict(NamedTuple):
-    """code: as gRPC calls it; wrong: why it should not have come."""
+    """code: gRPC's name of the status. wrong: why the answer is a finding, or ""."""
 
     code: str
     details: str
@@ -46,13 +46,13 @@ class Verdict(NamedTuple):
             return cls(code, details, f"no answer in {HANG_SECONDS:g} s")
         if code == "UNAVAILABLE" and BUSY.search(details):
             return cls(code, details, "unavailable to one who is alone")
-        if code not in FINE and not TRITONS_OWN.search(details):
+        if code not in ACCEPTABLE and not TRITON_ERRORS.search(details):
             return cls(code, details, "an error of ours")
         return cls(code, details)
 
 
 class Triton:
-    """Both of its ports."""
+    """Clients of Triton's gRPC and HTTP ports."""
 
     def __init__(self, grpc_url: str, http_url: str) -> None:
         self._channel = grpc.insecure_channel(grpc_url, options=list(CHANNEL.items()))
@@ -60,31 +60,31 @@ class Triton:
         self._pool = urllib3.PoolManager()
         self._http = f"http://{http_url}/v2/models"
 
-    def ask(self, asked: Asked) -> Verdict:
+    def call(self, request: GrpcRequest) -> Verdict:
         try:
-            return self._stream(asked) if asked.streams else self._infer(asked)
+            return self._stream(request) if request.streams else self._infer(request)
         except grpc.RpcError as error:
             return Verdict.of(error.code().name, error.details() or "")
 
-    def _infer(self, asked: Asked) -> Verdict:
-        self._stub.ModelInfer(asked.message(), timeout=HANG_SECONDS)
+    def _infer(self, request: GrpcRequest) -> Verdict:
+        self._stub.ModelInfer(request.message(), timeout=HANG_SECONDS)
         return Verdict.of("OK", "")
 
-    def _stream(self, asked: Asked) -> Verdict:
-        said = Verdict.of("OK", "")
-        answers: Any = self._stub.ModelStreamInfer(iter([asked.message()]), timeout=HANG_SECONDS)
+    def _stream(self, request: GrpcRequest) -> Verdict:
+        verdict = Verdict.of("OK", "")
+        answers: Any = self._stub.ModelStreamInfer(iter([request.message()]), timeout=HANG_SECONDS)
         for answer in answers:
             if answer.error_message:
-                said = Verdict.of(*told("INVALID_ARGUMENT", answer.error_message))
-        return said
+                verdict = Verdict.of(*told("INVALID_ARGUMENT", answer.error_message))
+        return verdict
 
-    def post(self, posted: Posted) -> Verdict:
-        headers = {} if posted.length is None else {HEADER_LENGTH: str(posted.length)}
+    def post(self, request: HttpRequest) -> Verdict:
+        headers = {} if request.length is None else {HEADER_LENGTH: str(request.length)}
         try:
             answer = self._pool.request(
                 "POST",
-                f"{self._http}/{posted.path}",
-                body=posted.body,
+                f"{self._http}/{request.path}",
+                body=request.body,
                 headers=headers,
                 timeout=HANG_SECONDS,
                 retries=False,
