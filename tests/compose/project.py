@@ -57,9 +57,7 @@ class ComposeProject(TritonService):
             text=True,
             timeout=seconds,
         )
-        assert done.returncode == 0, (
-            f"compose {' '.join_cluster(words)}\n{done.stdout}{done.stderr}"
-        )
+        assert done.returncode == 0, f"compose {' '.join(words)}\n{done.stdout}{done.stderr}"
         return done.stdout
 
     def up(self, workers: int = 1, tritons: int = 1) -> None:
@@ -151,7 +149,7 @@ def running_project(**environment: str) -> Iterator[ComposeProject]:
 
 def docker(*words: str, seconds: float = 120) -> str:
     done = subprocess.run(["docker", *words], capture_output=True, text=True, timeout=seconds)
-    assert done.returncode == 0, f"docker {' '.join_cluster(words)}\n{done.stdout}{done.stderr}"
+    assert done.returncode == 0, f"docker {' '.join(words)}\n{done.stdout}{done.stderr}"
     return done.stdout
 
 

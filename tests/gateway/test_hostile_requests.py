@@ -133,11 +133,11 @@ def test_fuzz_by_the_gateways_own_openapi(gateway: RunningGateway, tmp_path: Pat
     """A few of the cases of `make fuzz`."""
     pytest.importorskip("schemathesis", reason="needs Python 3.11")
     from tests.fuzz import gateway as fuzz
-    from tests.fuzz.notes import Notes
+    from tests.fuzz.findings import Findings
 
-    notes = Notes(tmp_path / "notes.json")
-    sender = fuzz.Sender(gateway.url, notes)
+    findings = Findings(tmp_path / "findings.json")
+    sender = fuzz.Sender(gateway.url, findings)
     for operation in sender.operations:
         sender.send(operation, 5, seed=1)
-    assert notes.cases >= 5 * len(sender.operations)
-    assert not notes.wrong
+    assert findings.cases >= 5 * len(sender.operations)
+    assert not findings.wrong
