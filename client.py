@@ -5,7 +5,7 @@ As a command:
     python client.py "a red circle" -o circle.png
     python client.py "a red circle" "a blue star"       # out-1.png, out-2.png
     python client.py "a red circle" -o - | display      # the PNG on standard output
-    python client.py "a red circle" --preview steps     # and how it came about
+    python client.py "a red circle" --preview steps     # and a preview of each step
     python client.py "a red star" --init-image circle.png --strength 0.6
 
 As a library:
@@ -22,7 +22,7 @@ import os
 import signal
 
 if __name__ == "__main__":
-    # An interrupt is one line of ours, also while this imports what it needs.
+    # An interrupt prints one line and no traceback, also during the imports below.
     signal.signal(
         signal.SIGINT, lambda *_: (os.write(2, b"client.py: interrupted\n"), os._exit(130))
     )
@@ -44,11 +44,12 @@ from relay_client.options import OPTIONS
 __all__ = ["AddressError", "Client", "Picture", "Preview", "RequestError", "main"]
 
 STDOUT = Path("-")
-# Who runs this for another, as `make image` does, passes a Ctrl-C on as SIGTERM.
+# `make image` runs this as a child process, and passes Ctrl-C on as SIGTERM.
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parses the command line; exits with 2 where it is wrong."""
     title, _, examples = (__doc__ or "").partition("\n\n")
     parser = argparse.ArgumentParser(
         prog="client.py",
@@ -80,13 +81,13 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--request-id", default="", help="stands in the server's logs")
     options = parser.parse_args(arguments)
     options.stream = options.stream or options.preview is not None
-    if complaint := next(complaints(options), None):
-        parser.error(complaint)
+    if error := next(option_errors(options), None):
+        parser.error(error)
     return options
 
 
-def complaints(options: argparse.Namespace) -> Iterator[str]:
-    """What argparse does not see by itself."""
+def option_errors(options: argparse.Namespace) -> Iterator[str]:
+    """Yields the errors that argparse cannot find, such as options that exclude each other."""
     if not 0 < options.timeout <= 86_400:
         yield f"--timeout: got {options.timeout}, expected up to a day of seconds"
     if options.url.startswith(("http://", "https://")) and not options.http:
@@ -110,8 +111,7 @@ def complaints(options: argparse.Namespace) -> Iterator[str]:
 
 
 def draw(options: argparse.Namespace) -> list[Picture]:
-    """Generates, with a moving bar when somebody is looking."""
-    number = len(options.prompt)
+    """Draws the pictures, with a progress bar where standard error is a terminal."""
     client = Client(
         options.url,
         http=options.http,
@@ -119,8 +119,41 @@ def draw(options: argparse.Namespace) -> list[Picture]:
         timeout=options.timeout,
         retries=options.retries,
     )
-    waiting = Progress(
-        TextColumn(f"drawing {number} picture{'s' * (number > 1)}"),
+    chosen: dict[str, Any] = {name: getattr(options, name) for name in OPTIONS}
+    chosen["request_id"] = options.request_id
+    with client, progress_bar(len(options.prompt)) as progress:
+        if options.stream:
+            return draw_stream(client, options, chosen, progress)
+        progress.add_task("", total=None)
+        return client.generate(
+            options.prompt,
+            init_image=options.init_image.read_bytes() if options.init_image else None,
+            strength=options.strength,
+            dump_latents_every=options.dump_latents_every,
+            **chosen,
+        )
+
+
+def draw_stream(
+    client: Client, options: argparse.Namespace, chosen: dict[str, Any], progress: Progress
+) -> list[Picture]:
+    """Draws the pictures step by step, and saves the previews where they were asked for."""
+    task = progress.add_task("", total=None)
+    if options.preview_every is not None:
+        chosen["preview_every"] = options.preview_every
+    pictures: list[Picture] = []
+    for preview in client.stream(options.prompt, **chosen):
+        step = f"step {preview.step} of {preview.steps}"
+        progress.update(task, total=preview.steps, completed=preview.step, description=step)
+        if options.preview:
+            save_preview(preview, options.preview)
+        pictures = preview.pictures
+    return pictures
+
+
+def progress_bar(count: int) -> Progress:
+    return Progress(
+        TextColumn(f"drawing {count} picture{'s' * (count > 1)}"),
         BarColumn(),
         TextColumn("{task.description}"),
         TimeElapsedColumn(),
@@ -128,50 +161,32 @@ def draw(options: argparse.Namespace) -> list[Picture]:
         transient=True,
         disable=not sys.stderr.isatty(),
     )
-    chosen: dict[str, Any] = {name: getattr(options, name) for name in OPTIONS}
-    chosen["request_id"] = options.request_id
-    with client, waiting:
-        bar = waiting.add_task("", total=None)
-        if not options.stream:
-            return client.generate(
-                options.prompt,
-                init_image=options.init_image.read_bytes() if options.init_image else None,
-                strength=options.strength,
-                dump_latents_every=options.dump_latents_every,
-                **chosen,
-            )
-        if options.preview_every is not None:
-            chosen["preview_every"] = options.preview_every
-        pictures: list[Picture] = []
-        for preview in client.stream(options.prompt, **chosen):
-            step = f"step {preview.step} of {preview.steps}"
-            waiting.update(bar, total=preview.steps, completed=preview.step, description=step)
-            if options.preview:
-                keep(preview, options.preview)
-            pictures = preview.pictures
-        return pictures
 
 
-def keep(preview: Preview, folder: Path) -> None:
+def save_preview(preview: Preview, folder: Path) -> None:
+    """Writes the pictures of a preview as step_001.png and so on."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"step_{preview.step:03}.png"
-    for picture, path in zip(preview.pictures, numbered(file, len(preview.pictures)), strict=True):
+    for picture, path in zip(
+        preview.pictures, numbered_files(file, len(preview.pictures)), strict=True
+    ):
         picture.save(path)
 
 
-def numbered(file: Path, count: int) -> list[Path]:
+def numbered_files(file: Path, count: int) -> list[Path]:
+    """Returns the file itself for one picture, else NAME-1.png, NAME-2.png and so on."""
     if count == 1:
         return [file]
     return [file.with_stem(f"{file.stem}-{i + 1}") for i in range(count)]
 
 
 def save(pictures: Sequence[Picture], output: Path) -> list[Path]:
-    """Writes the pictures, and returns where each one is."""
+    """Writes the pictures, and their latents beside them. Returns the file of each."""
     if output == STDOUT:
         sys.stdout.buffer.write(pictures[0].png)
         sys.stdout.buffer.flush()
         return [output]
-    files = numbered(output, len(pictures))
+    files = numbered_files(output, len(pictures))
     for picture, file in zip(pictures, files, strict=True):
         picture.save(file)
         if picture.latents is not None:
@@ -179,7 +194,8 @@ def save(pictures: Sequence[Picture], output: Path) -> list[Path]:
     return files
 
 
-def report(pictures: Sequence[Picture], files: Sequence[Path], timings: bool) -> None:
+def print_report(pictures: Sequence[Picture], files: Sequence[Path], timings: bool) -> None:
+    """Prints a line for each picture, and the times of each stage where `timings` is set."""
     text = sys.stderr if STDOUT in files else sys.stdout
     for picture, file in zip(pictures, files, strict=True):
         width, height = picture.size
@@ -189,8 +205,8 @@ def report(pictures: Sequence[Picture], files: Sequence[Path], timings: bool) ->
             print(f"{stage:<13}{compute:9.1f} ms, after {queue:.1f} ms in queue", file=text)
 
 
-def document(pictures: Sequence[Picture], files: Sequence[Path]) -> str:
-    """The report for programs."""
+def json_report(pictures: Sequence[Picture], files: Sequence[Path]) -> str:
+    """Returns the report as a JSON document."""
     drawn = [
         {
             "file": str(file),
@@ -207,15 +223,15 @@ def document(pictures: Sequence[Picture], files: Sequence[Path]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit status: 0 drawn, 1 refused or failed, 130 interrupted; argparse exits with 2."""
+    """Returns the exit status: 0 drawn, 1 refused or failed, 130 interrupted."""
     try:
         options = parse(arguments)
         pictures = draw(options)
         files = save(pictures, options.out)
         if options.json:
-            print(document(pictures, files))
+            print(json_report(pictures, files))
         else:
-            report(pictures, files, options.timings)
+            print_report(pictures, files, options.timings)
     except KeyboardInterrupt:
         print("client.py: interrupted", file=sys.stderr)
         return 130
@@ -226,14 +242,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def interrupt(*_: object) -> None:
-    """Once: what it sets off is bounded in time, and a second one does not cut it off."""
+    """Raises KeyboardInterrupt, and ignores all later interrupts.
+
+    The client then cancels its request, which takes a limited time and must not be cut off.
+    """
     for signum in INTERRUPTS:
         signal.signal(signum, lambda *_: None)
     raise KeyboardInterrupt
 
 
-def command() -> int:
-    """`main`, with both kinds of interrupt from its first moment on."""
+def run_command() -> int:
+    """Runs `main`, and handles both kinds of interrupt from the start."""
     try:
         for signum in INTERRUPTS:
             signal.signal(signum, interrupt)
@@ -244,4 +263,4 @@ def command() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(command())
+    sys.exit(run_command())

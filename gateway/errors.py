@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from relay_client.errors import told
+from relay_client.errors import parse_error
 from relay_client.options import OPTIONS
 
 CLIENT_CLOSED_REQUEST = 499  # nginx's, for a request that was cancelled
@@ -84,7 +84,7 @@ class ApiError(HTTPException):
     @classmethod
     def from_triton(cls, code: str, details: str) -> ApiError:
         """code: the name of a gRPC status; details: Triton's message."""
-        code, reason = told(code, details)
+        code, reason = parse_error(code, details)
         if code == "UNAVAILABLE" and UNREACHABLE.search(reason):
             return cls(503, "no Triton server can be reached", code="no_server")
         if code == "UNAVAILABLE" and DEADLINE_PASSED.search(reason):

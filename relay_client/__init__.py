@@ -1,8 +1,8 @@
-"""Draw pictures with Latent Relay from Python: see `Client`."""
+"""The Python client of Latent Relay: see `Client`."""
 
 import os
 
-# Read when gRPC is imported; without it, gRPC writes log lines of its own to standard error.
+# gRPC reads this on import. Without it, gRPC writes its own log lines to standard error.
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 from relay_client.client import Client

@@ -1,4 +1,4 @@
-"""The client, whatever the protocol."""
+"""The client of Latent Relay, the same for both protocols."""
 
 from __future__ import annotations
 
@@ -15,28 +15,30 @@ from relay_client.grpc_transport import GrpcTransport
 from relay_client.http_transport import HttpTransport
 from relay_client.options import BYTES, FP32, INT32, Options, option_tensors, tensor
 from relay_client.picture import Picture, Preview, pictures_from, preview_from
-from relay_client.transport import Call, Tensors, Transport
+from relay_client.transport import Tensors, Transport, TritonRequest
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 OUTPUTS: tuple[str, ...] = ("image", "seed_used", "text_encoder_ms", "unet_ms", "vae_decoder_ms")
-# How long somebody who leaves waits for the server to hear of it.
-LEAVE_SECONDS = 1.0
+# How long an interrupted caller waits for the server to accept the cancellation.
+CANCEL_SECONDS = 1.0
 
 T = TypeVar("T")
 
 
 class Client:
-    """Asks one server for pictures. Threads may share it.
+    """Requests pictures from one server. Threads may share a client.
 
-    `timeout` (seconds) covers a whole request. Within it, a server that is busy or out of reach
-    is asked again, up to `retries` times; drawing the same seed twice gives the same picture.
+    url: host:port, by default that in TRITON_GRPC or TRITON_HTTP.
+    tls_ca: a PEM file with trusted authorities, by default that in TRITON_TLS_CA; with it, gRPC
+    uses TLS.
+    timeout: seconds for a whole request, with its retries.
+    retries: how often a request is repeated while the server is busy or out of reach. A repeated
+    request with the same seed gives the same picture.
 
-    `tls_ca` (TRITON_TLS_CA) is a PEM file: with it gRPC speaks TLS, to servers that it vouches for.
-
-    Whoever leaves before the end (an interrupt, a timeout, a stream that is closed) has the
-    server cancel the request.
+    The server cancels a request whose caller does not wait for its end: after an interrupt, a
+    timeout, or when a stream is closed.
     """
 
     def __init__(
@@ -68,10 +70,10 @@ class Client:
         request_id: str = "",
         **options: Unpack[Options],
     ) -> list[Picture]:
-        """Draws one picture for each prompt, from nothing or from the file in `init_image`.
+        """Draws one picture for each prompt, from noise or from the image file `init_image`.
 
-        Raises RequestError with the server's reason, ConnectionError when there is no server, and
-        TimeoutError when it does not answer in time.
+        Raises RequestError with the server's reason, ConnectionError where there is no server, and
+        TimeoutError where it does not answer in time.
         """
         prompts = [prompts] if isinstance(prompts, str) else list(prompts)
         inputs = {"prompt": tensor("prompt", BYTES, prompts), **option_tensors(options)}
@@ -84,10 +86,10 @@ class Client:
         if dump_latents_every is not None:
             inputs["dump_latents_every"] = tensor("dump_latents_every", INT32, dump_latents_every)
             outputs = (*outputs, "intermediate_latents")
-        call = Call(model, inputs, outputs, request_id or uuid4().hex)
-        with self._cancelled_when_left(call):
-            answer = self._patiently(lambda seconds: self._transport.infer(call, seconds))
-        return pictures_from(prompts, answer)
+        request = TritonRequest(model, inputs, outputs, request_id or uuid4().hex)
+        with self._cancelled_on_exit(request):
+            response = self._with_retries(lambda seconds: self._transport.infer(request, seconds))
+        return pictures_from(prompts, response)
 
     def stream(
         self,
@@ -97,7 +99,10 @@ class Client:
         request_id: str = "",
         **options: Unpack[Options],
     ) -> Iterator[Preview]:
-        """Draws as `generate` does, and shows how the pictures come about; the last is them."""
+        """Draws as `generate` does, and yields a preview after every `preview_every` steps.
+
+        The last preview holds the pictures themselves. Raises what `generate` raises.
+        """
         prompts = [prompts] if isinstance(prompts, str) else list(prompts)
         inputs = {
             "prompt": tensor("prompt", BYTES, prompts),
@@ -105,32 +110,34 @@ class Client:
             **option_tensors(options),
         }
         outputs = ("step", "steps_used", "is_final", *OUTPUTS)
-        call = Call("stable_diffusion_stream", inputs, outputs, request_id or uuid4().hex)
-        return self._previews(prompts, call)
+        request = TritonRequest(
+            "stable_diffusion_stream", inputs, outputs, request_id or uuid4().hex
+        )
+        return self._previews(prompts, request)
 
     def cancel(self, request_id: str, *, timeout: float = 10) -> bool:
-        """Has the server drop a request; false when it knows of none with this id."""
+        """Cancels a request. Returns False where the server has none with this id."""
         inputs = {"request_id": tensor("request_id", BYTES, request_id)}
-        answer = self._transport.infer(Call("cancel", inputs, ("found",)), timeout)
-        return bool(answer["found"].item())
+        response = self._transport.infer(TritonRequest("cancel", inputs, ("found",)), timeout)
+        return bool(response["found"].item())
 
-    def _previews(self, prompts: Sequence[str], call: Call) -> Iterator[Preview]:
+    def _previews(self, prompts: Sequence[str], request: TritonRequest) -> Iterator[Preview]:
         def begin(seconds: float) -> tuple[Tensors | None, Iterator[Tensors]]:
-            answers = self._transport.stream(call, seconds)
-            return next(answers, None), answers
+            responses = self._transport.stream(request, seconds)
+            return next(responses, None), responses
 
-        with self._cancelled_when_left(call):
-            # Asked again only while nothing has come: a caller has seen the steps that came.
-            answer, others = self._patiently(begin)
-            while answer is not None and not answer["is_final"].item():
-                yield preview_from(prompts, answer)
-                answer = next(others, None)
-        if answer is None:
+        with self._cancelled_on_exit(request):
+            # No retry once a preview has come: the caller has already seen it.
+            response, others = self._with_retries(begin)
+            while response is not None and not response["is_final"].item():
+                yield preview_from(prompts, response)
+                response = next(others, None)
+        if response is None:
             raise RequestError("INTERNAL", "the stream ended before the final pictures")
-        yield preview_from(prompts, answer)
+        yield preview_from(prompts, response)
 
-    def _patiently(self, attempt: Callable[[float], T]) -> T:
-        """Tries, each time with the seconds that are left."""
+    def _with_retries(self, attempt: Callable[[float], T]) -> T:
+        """Calls `attempt` with the seconds that are left, until it succeeds or no retry is left."""
         deadline = time.monotonic() + self.timeout
         again = tenacity.Retrying(
             retry=tenacity.retry_if_exception(is_temporary),
@@ -142,10 +149,11 @@ class Client:
         return again(lambda: attempt(max(deadline - time.monotonic(), 0.001)))
 
     @contextlib.contextmanager
-    def _cancelled_when_left(self, call: Call) -> Iterator[None]:
+    def _cancelled_on_exit(self, request: TritonRequest) -> Iterator[None]:
+        """Cancels the request where an interrupt, a timeout or a closed stream ends the block."""
         try:
             yield
         except (GeneratorExit, KeyboardInterrupt, TimeoutError):
-            with contextlib.suppress(RequestError, OSError):  # it is the leaving that counts
-                self.cancel(call.request_id, timeout=LEAVE_SECONDS)
+            with contextlib.suppress(RequestError, OSError):  # the original error matters more
+                self.cancel(request.request_id, timeout=CANCEL_SECONDS)
             raise

@@ -1,4 +1,4 @@
-"""Triton over gRPC."""
+"""The gRPC transport."""
 
 from __future__ import annotations
 
@@ -14,24 +14,27 @@ from tritonclient.grpc import InferResult, service_pb2, service_pb2_grpc
 from tritonclient.utils import np_to_triton_dtype, serialize_byte_tensor
 
 from relay_client.errors import AddressError, RequestError, no_server
-from relay_client.transport import GRACE_SECONDS, Call, Tensors, address
+from relay_client.transport import GRACE_SECONDS, Tensors, TritonRequest, address
 
-CHANNEL = {
+CHANNEL_OPTIONS = {
     "grpc.max_receive_message_length": -1,
-    # By default gRPC waits longer before it connects again than we do before we ask again.
+    # By default gRPC waits longer before it reconnects than our retries wait.
     "grpc.initial_reconnect_backoff_ms": 100,
     "grpc.max_reconnect_backoff_ms": 1000,
 }
 
 
 class GrpcTransport:
-    """tls_ca: a PEM file with the authorities to trust; without one, gRPC is plain."""
+    """Sends requests to Triton over gRPC.
+
+    tls_ca: a PEM file with the trusted authorities; without one, the connection is not encrypted.
+    """
 
     def __init__(self, url: str = "", tls_ca: str = "") -> None:
         self.url = address(url, "GRPC", "127.0.0.1:8001")
         if re.match("https?://", self.url):
             raise AddressError(f"gRPC takes host:port, got {self.url}; --http (http=True) takes it")
-        trusted, options = credentials(tls_ca), list(CHANNEL.items())
+        trusted, options = channel_credentials(tls_ca), list(CHANNEL_OPTIONS.items())
         self._channel = (
             grpc.secure_channel(self.url, trusted, options)
             if trusted
@@ -42,25 +45,25 @@ class GrpcTransport:
     def close(self) -> None:
         self._channel.close()
 
-    def infer(self, call: Call, seconds: float) -> Tensors:
+    def infer(self, request: TritonRequest, seconds: float) -> Tensors:
         with self._errors():
-            answer = self._triton.ModelInfer(
-                message(call, seconds), timeout=seconds + GRACE_SECONDS
+            response = self._triton.ModelInfer(
+                request_message(request, seconds), timeout=seconds + GRACE_SECONDS
             )
-        return tensors(call, answer)
+        return output_tensors(request, response)
 
-    def stream(self, call: Call, seconds: float) -> Iterator[Tensors]:
-        answers = self._triton.ModelStreamInfer(
-            iter([message(call, seconds)]), timeout=seconds + GRACE_SECONDS
+    def stream(self, request: TritonRequest, seconds: float) -> Iterator[Tensors]:
+        responses = self._triton.ModelStreamInfer(
+            iter([request_message(request, seconds)]), timeout=seconds + GRACE_SECONDS
         )
         try:
             with self._errors():
-                for answer in answers:
-                    if answer.error_message:
-                        raise RequestError("UNKNOWN", answer.error_message)
-                    yield tensors(call, answer.infer_response)
+                for response in responses:
+                    if response.error_message:
+                        raise RequestError("UNKNOWN", response.error_message)
+                    yield output_tensors(request, response.infer_response)
         finally:
-            answers.cancel()
+            responses.cancel()
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
@@ -68,10 +71,10 @@ class GrpcTransport:
             yield
         except grpc.RpcError as error:
             code, details = error.code().name, error.details() or ""
-            # gRPC says UNAVAILABLE for a busy server and for none at all.
+            # gRPC reports UNAVAILABLE both for a busy server and for none at all.
             if code == "UNAVAILABLE" and not self._is_alive():
-                said = re.search(r"Connection \w+|Socket closed", details)
-                reason = said.group() if said else "no connection"
+                match = re.search(r"Connection \w+|Socket closed", details)
+                reason = match.group() if match else "no connection"
                 raise no_server(self.url, reason) from error
             if code == "DEADLINE_EXCEEDED":
                 raise TimeoutError(f"no answer from {self.url} in time") from error
@@ -84,30 +87,34 @@ class GrpcTransport:
             return False
 
 
-def credentials(tls_ca: str = "") -> Any:
-    """None where gRPC is to be plain."""
+def channel_credentials(tls_ca: str = "") -> Any:
+    """Returns credentials with the authorities of a PEM file; None for an unencrypted channel."""
     file = tls_ca or os.environ.get("TRITON_TLS_CA", "")
     return grpc.ssl_channel_credentials(Path(file).read_bytes()) if file else None
 
 
-def message(call: Call, seconds: float) -> Any:
-    request = service_pb2.ModelInferRequest(model_name=call.model, id=call.request_id)
-    request.parameters["timeout"].int64_param = int(seconds * 1e6)
-    # Else a stream tells an error as a text without its code.
-    request.parameters["error_codes"].bool_param = True
-    for name, array in call.inputs.items():
+def request_message(request: TritonRequest, seconds: float) -> Any:
+    """Returns the ModelInferRequest. seconds: Triton's own deadline for it."""
+    message = service_pb2.ModelInferRequest(model_name=request.model, id=request.request_id)
+    message.parameters["timeout"].int64_param = int(seconds * 1e6)
+    # Without this, an error in a stream is a text without its code.
+    message.parameters["error_codes"].bool_param = True
+    for name, array in request.inputs.items():
         datatype = np_to_triton_dtype(array.dtype)
-        request.inputs.add(name=name, datatype=datatype, shape=array.shape)
+        message.inputs.add(name=name, datatype=datatype, shape=array.shape)
         if datatype == "BYTES":
             array = serialize_byte_tensor(array)
-            request.raw_input_contents.append(b"".join(array.ravel()))  # of no items: nothing
+            message.raw_input_contents.append(
+                b"".join(array.ravel())
+            )  # an empty tensor has no bytes
         else:
-            request.raw_input_contents.append(array.tobytes())
-    for name in call.outputs:
-        request.outputs.add(name=name)
-    return request
+            message.raw_input_contents.append(array.tobytes())
+    for name in request.outputs:
+        message.outputs.add(name=name)
+    return message
 
 
-def tensors(call: Call, answer: Any) -> Tensors:
-    result = InferResult(answer)
-    return {name: result.as_numpy(name) for name in call.outputs}
+def output_tensors(request: TritonRequest, response: Any) -> Tensors:
+    """Returns the requested outputs of a ModelInferResponse."""
+    result = InferResult(response)
+    return {name: result.as_numpy(name) for name in request.outputs}

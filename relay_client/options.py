@@ -1,4 +1,4 @@
-"""What may be said about a picture, and how it travels."""
+"""The options of a picture, and their tensors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BYTES, INT64, INT32, FP32 = np.object_, np.int64, np.int32, np.float32
 
 
 class Options(TypedDict, total=False):
-    """An option left out, or None, is the model's own choice."""
+    """The options of a picture. One that is left out, or None, has the model's default."""
 
     negative_prompt: str | None
     seed: int | Sequence[int] | None
@@ -34,7 +34,7 @@ class Options(TypedDict, total=False):
 
 
 class Option(NamedTuple):
-    """An input's type for Triton and for Python, and what --help says of it."""
+    """An option's tensor type, its Python type, and its text in --help."""
 
     dtype: type[np.generic]
     kind: type
@@ -62,6 +62,7 @@ OPTIONS = {
 
 
 def option_tensors(options: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    """Returns the tensors of all options that are set. Raises TypeError for an unknown option."""
     if unknown := sorted(options.keys() - OPTIONS.keys()):
         raise TypeError(f"unknown option {unknown[0]!r}; there are {', '.join(OPTIONS)}")
     return {
@@ -72,16 +73,20 @@ def option_tensors(options: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
 
 
 def tensor(name: str, dtype: type[np.generic], value: Any) -> NDArray[Any]:
+    """Returns one value or a sequence as a tensor [n].
+
+    Raises RequestError for an integer that the type cannot hold.
+    """
     values: Any = [value] if np.isscalar(value) else value
     if dtype is BYTES:
-        # A command line that is not UTF-8 is sent as it is, for the server to refuse.
+        # Text that is not UTF-8 is sent as it is, and the server refuses it.
         values = [
             text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
             for text in values
         ]
     elif issubclass(dtype, np.integer):
         low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
-        for number in values:  # NumPy 1 would wrap it around in silence
+        for number in values:  # NumPy 1 would wrap it around without an error
             if not low <= number <= high:
                 limits = f"expected {low} to {high}"
                 raise RequestError("INVALID_ARGUMENT", f"{name}: got {number}, {limits}")

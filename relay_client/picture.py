@@ -1,4 +1,4 @@
-"""What comes back."""
+"""Pictures and previews, as the client returns them."""
 
 from __future__ import annotations
 
@@ -16,15 +16,17 @@ from relay_client.transport import Tensors
 
 
 class StageTime(NamedTuple):
+    """Milliseconds of a request in one stage: in its queue, and computing."""
+
     queue_ms: float
     compute_ms: float
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture; `stages` says where the time of its whole request went.
+    """One picture. stages: times of its whole request, by stage.
 
-    `latents` [k, channels, height, width] is how it came about, where that was asked for.
+    latents: [k, channels, height, width], from k of its steps, where they were requested.
     """
 
     prompt: str
@@ -35,14 +37,14 @@ class Picture:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height, from the PNG's header."""
+        """Width and height in pixels, from the PNG's header."""
         width, height = struct.unpack_from(">II", self.png, 16)
         return width, height
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the file whole or not at all: nobody ever sees half a picture."""
+        """Writes the file as a whole or not at all: no reader sees half a picture."""
         path = Path(path)
-        if path.exists() and not path.is_file():  # a device or a pipe is not to be replaced
+        if path.exists() and not path.is_file():  # a device or a pipe must not be replaced
             path.write_bytes(self.png)
             return
         part = path.with_name(f".{uuid4().hex}.part")
@@ -55,9 +57,9 @@ class Picture:
 
 @dataclass(frozen=True)
 class Preview:
-    """How far a request is; its pictures are what they will become, as far as is known by then.
+    """The progress of a request, with estimates of its pictures.
 
-    The last one has `is_final`, and the pictures themselves.
+    The last preview has `is_final`, and the pictures themselves.
     """
 
     step: int
@@ -67,6 +69,7 @@ class Preview:
 
 
 def pictures_from(prompts: Sequence[str], outputs: Tensors) -> list[Picture]:
+    """Returns a picture for each prompt, from the outputs of a request."""
     milliseconds = {
         name.removesuffix("_ms"): times.astype(float).round(3)
         for name, times in outputs.items()
@@ -81,10 +84,11 @@ def pictures_from(prompts: Sequence[str], outputs: Tensors) -> list[Picture]:
 
 
 def preview_from(prompts: Sequence[str], outputs: Tensors) -> Preview:
+    """Returns a preview, from one response of a stream."""
     return Preview(
         step=int(outputs["step"].item()),
         steps=int(outputs["steps_used"].item()),
-        # A server may tell of a step without a picture of it.
+        # A server may report a step without pictures.
         pictures=pictures_from(prompts, outputs) if outputs["image"].size else [],
         is_final=bool(outputs["is_final"].item()),
     )

@@ -15,10 +15,10 @@ from tritonclient.grpc import service_pb2_grpc
 from gateway.drawing.generation_request import GenerationRequest
 from gateway.drawing.uncancelled_calls import UncancelledCalls
 from gateway.errors import ApiError
-from relay_client.grpc_transport import CHANNEL, message, tensors
+from relay_client.grpc_transport import CHANNEL_OPTIONS, output_tensors, request_message
 from relay_client.options import BYTES, INT32, tensor
 from relay_client.picture import Picture, Preview, pictures_from, preview_from
-from relay_client.transport import Call
+from relay_client.transport import TritonRequest
 
 OUTPUTS = ("image", "seed_used", "text_encoder_ms", "unet_ms", "vae_decoder_ms")
 STREAM_OUTPUTS = ("step", "steps_used", "is_final", *OUTPUTS)
@@ -48,7 +48,7 @@ class TritonClient:
 
     def __init__(self, addresses: Sequence[str], tls_ca: Path | None = None) -> None:
         """tls_ca: the authorities to trust; None for gRPC without TLS."""
-        arguments = {**CHANNEL, "grpc.service_config": json.dumps(SERVICE_CONFIG)}
+        arguments = {**CHANNEL_OPTIONS, "grpc.service_config": json.dumps(SERVICE_CONFIG)}
         target = addresses[0] if len(addresses) == 1 else f"ipv4:{','.join(addresses)}"
         # With TLS, the certificate of each server must be for the first one's name.
         name = addresses[0].removeprefix("dns:///")
@@ -69,12 +69,14 @@ class TritonClient:
         self, request: GenerationRequest, request_id: str, seconds: float
     ) -> list[Picture]:
         """The finished pictures. Raises ApiError, after at most `seconds` and a grace period."""
-        call = Call(request.model, request.tensors(), OUTPUTS, request_id)
+        call = TritonRequest(request.model, request.tensors(), OUTPUTS, request_id)
         with self._cancel_if_abandoned(request_id), _as_api_errors():
             response = await self._calls.response(
-                self._stub.ModelInfer(message(call, seconds), timeout=seconds + GRACE_SECONDS)
+                self._stub.ModelInfer(
+                    request_message(call, seconds), timeout=seconds + GRACE_SECONDS
+                )
             )
-        return pictures_from(request.prompts, tensors(call, response))
+        return pictures_from(request.prompts, output_tensors(call, response))
 
     async def stream(
         self, request: GenerationRequest, request_id: str, seconds: float, preview_every: int
@@ -82,16 +84,16 @@ class TritonClient:
         """A preview after every `preview_every` steps. The last one is final. Raises ApiError."""
         every = tensor("preview_every", INT32, preview_every)
         inputs = {**request.tensors(), "preview_every": every}
-        call = Call("stable_diffusion_stream", inputs, STREAM_OUTPUTS, request_id)
+        call = TritonRequest("stable_diffusion_stream", inputs, STREAM_OUTPUTS, request_id)
         with self._cancel_if_abandoned(request_id), _as_api_errors():
             streaming = self._stub.ModelStreamInfer(
-                _once(message(call, seconds)), timeout=seconds + GRACE_SECONDS
+                _once(request_message(call, seconds)), timeout=seconds + GRACE_SECONDS
             )
             async with contextlib.aclosing(self._calls.responses(streaming)) as responses:
                 async for response in responses:
                     if response.error_message:
                         raise ApiError.from_triton("UNKNOWN", response.error_message)
-                    outputs = tensors(call, response.infer_response)
+                    outputs = output_tensors(call, response.infer_response)
                     preview = preview_from(request.prompts, outputs)
                     if preview.is_final:
                         break
@@ -103,12 +105,12 @@ class TritonClient:
     async def cancel(self, request_id: str) -> bool:
         """Whether Triton knew the request. Raises ApiError."""
         inputs = {"request_id": tensor("request_id", BYTES, request_id)}
-        call = Call("cancel", inputs, ("found",))
+        call = TritonRequest("cancel", inputs, ("found",))
         with _as_api_errors():
             response = await self._stub.ModelInfer(
-                message(call, CANCEL_SECONDS), timeout=CANCEL_SECONDS
+                request_message(call, CANCEL_SECONDS), timeout=CANCEL_SECONDS
             )
-        return bool(tensors(call, response)["found"].item())
+        return bool(output_tensors(call, response)["found"].item())
 
     @contextlib.contextmanager
     def _cancel_if_abandoned(self, request_id: str) -> Iterator[None]:

@@ -9,8 +9,8 @@ import grpc
 import urllib3
 from tritonclient.grpc import service_pb2_grpc
 
-from relay_client.errors import told
-from relay_client.grpc_transport import CHANNEL
+from relay_client.errors import parse_error
+from relay_client.grpc_transport import CHANNEL_OPTIONS
 from relay_client.http_transport import HEADER_LENGTH, error_text
 from tests.fuzz.requests import GrpcRequest, HttpRequest
 
@@ -55,7 +55,7 @@ class Triton:
     """Clients of Triton's gRPC and HTTP ports."""
 
     def __init__(self, grpc_url: str, http_url: str) -> None:
-        self._channel = grpc.insecure_channel(grpc_url, options=list(CHANNEL.items()))
+        self._channel = grpc.insecure_channel(grpc_url, options=list(CHANNEL_OPTIONS.items()))
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         self._pool = urllib3.PoolManager()
         self._http = f"http://{http_url}/v2/models"
@@ -75,7 +75,7 @@ class Triton:
         answers: Any = self._stub.ModelStreamInfer(iter([request.message()]), timeout=HANG_SECONDS)
         for answer in answers:
             if answer.error_message:
-                verdict = Verdict.of(*told("INVALID_ARGUMENT", answer.error_message))
+                verdict = Verdict.of(*parse_error("INVALID_ARGUMENT", answer.error_message))
         return verdict
 
     def post(self, request: HttpRequest) -> Verdict:

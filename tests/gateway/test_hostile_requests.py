@@ -16,8 +16,8 @@ from pydantic import ValidationError
 from gateway.api.schemas import CreateJobRequest
 from gateway.drawing.triton_client import OUTPUTS
 from gateway.errors import ApiError
-from relay_client.grpc_transport import message
-from relay_client.transport import Call
+from relay_client.grpc_transport import request_message
+from relay_client.transport import TritonRequest
 from tests.support.fake_triton_server import FakeTriton
 from tests.support.gateways import RunningGateway
 
@@ -109,8 +109,8 @@ def test_what_ends_the_wheels_tritonserver_cannot_be_sent(fields: dict[str, Any]
     try:
         body = CreateJobRequest.model_validate_json(json.dumps({"prompt": "a", **fields}))
         generation = body.generation_request()
-        call = Call(generation.model, generation.tensors(), OUTPUTS, "mine")
-        request = message(call, 1.0)
+        call = TritonRequest(generation.model, generation.tensors(), OUTPUTS, "mine")
+        request = request_message(call, 1.0)
     except (ApiError, ValidationError):
         return
     assert sorted(request.parameters) == ["error_codes", "timeout"]

@@ -1,4 +1,4 @@
-"""The client library against a stand-in for Triton."""
+"""The client library against a fake Triton."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.fake_triton_server import FakeTriton, TritonError, png_of_see
 pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("somewhere")]
 
 
-def test_options_travel_with_name_type_and_shape(triton: FakeTriton, client: Client) -> None:
+def test_options_are_sent_with_name_type_and_shape(triton: FakeTriton, client: Client) -> None:
     client.generate(
         ["a red circle", "ein grüner Stern ✦"],
         negative_prompt="blur",
@@ -50,7 +50,7 @@ def test_options_travel_with_name_type_and_shape(triton: FakeTriton, client: Cli
     }
 
 
-def test_every_option_has_a_place_in_both_tables() -> None:
+def test_every_option_has_a_type_and_a_help_text() -> None:
     assert list(OPTIONS) == list(Options.__annotations__)
 
 
@@ -80,7 +80,7 @@ def test_an_init_image_goes_to_image_to_image(triton: FakeTriton, client: Client
     assert picture.stages["vae_encoder"] == (1.0, 3.0)
 
 
-def test_latents_come_only_when_asked_for(triton: FakeTriton, client: Client) -> None:
+def test_latents_are_returned_only_on_request(triton: FakeTriton, client: Client) -> None:
     pictures = client.generate(["a", "b"], dump_latents_every=2)
     assert triton.requests[0].inputs["dump_latents_every"] == ("INT32", [1], [2])
     shapes = [picture.latents.shape for picture in pictures if picture.latents is not None]
@@ -89,7 +89,7 @@ def test_latents_come_only_when_asked_for(triton: FakeTriton, client: Client) ->
     assert "intermediate_latents" not in triton.requests[1].outputs
 
 
-def test_zero_and_empty_are_values_not_absence(triton: FakeTriton, client: Client) -> None:
+def test_zero_and_empty_are_sent(triton: FakeTriton, client: Client) -> None:
     client.generate("x", negative_prompt="", seed=0, guidance_scale=0.0)
     assert triton.requests[0].inputs["negative_prompt"].values == [b""]
     assert triton.requests[0].inputs["seed"].values == [0]
@@ -131,7 +131,7 @@ def test_threads_share_a_client(client: Client) -> None:
         ("INTERNAL", "Failed to increase the shared memory pool size for key 'x' to 8 bytes."),
     ],
 )
-def test_so_is_one_that_is_being_restarted_or_is_full(
+def test_a_request_is_repeated_while_triton_restarts_or_is_full(
     triton: FakeTriton, client: Client, code: str, reason: str
 ) -> None:
     triton.errors = [TritonError(code, reason)]
@@ -139,7 +139,9 @@ def test_so_is_one_that_is_being_restarted_or_is_full(
     assert len(triton.requests) == 2
 
 
-def test_only_a_busy_server_is_asked_again(triton: FakeTriton, client: Client) -> None:
+def test_a_request_is_repeated_only_while_the_server_is_busy(
+    triton: FakeTriton, client: Client
+) -> None:
     triton.errors = [TritonError("UNAVAILABLE", "busy"), TritonError("UNAVAILABLE", "busy")]
     assert client.generate("a", seed=3)[0].png == png_of_seed(3)
     first, second, third = (request.timeout for request in triton.requests)
@@ -152,7 +154,7 @@ def test_only_a_busy_server_is_asked_again(triton: FakeTriton, client: Client) -
     assert len(triton.requests) == 1
 
 
-def test_tries_are_bounded(triton: FakeTriton, client: Client) -> None:
+def test_retries_are_limited_by_number_and_by_time(triton: FakeTriton, client: Client) -> None:
     triton.errors = [TritonError("UNAVAILABLE", "busy") for _ in range(100)]
     client.retries = 2
     with pytest.raises(RequestError, match="busy"):

@@ -1,4 +1,4 @@
-"""client.py, the command: what it passes on, what it writes and says."""
+"""The command client.py: the requests it sends, the files it writes, the lines it prints."""
 
 from __future__ import annotations
 
@@ -97,11 +97,11 @@ def test_json_is_all_there_is_on_standard_output(
     triton: FakeTriton, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["a", "b", "--seed", "5", "--json", *triton.arguments]) == 0
-    looks = {"seed": 5, "width": 16, "height": 8, "bytes": len(png_of_seed(5))}
+    common = {"seed": 5, "width": 16, "height": 8, "bytes": len(png_of_seed(5))}
     assert json.loads(capsys.readouterr().out) == {
         "pictures": [
-            {"file": "out-1.png", "prompt": "a", **looks},
-            {"file": "out-2.png", "prompt": "b", **looks},
+            {"file": "out-1.png", "prompt": "a", **common},
+            {"file": "out-2.png", "prompt": "b", **common},
         ],
         "stages": {
             "text_encoder": {"queue_ms": 0.5, "compute_ms": 1.5},
@@ -183,7 +183,7 @@ def test_address_from_the_environment(
 
 
 @pytest.mark.parametrize(
-    ("options", "complaint"),
+    ("options", "message"),
     [
         ("", "prompt"),
         ("a --steps many", "--steps"),
@@ -204,11 +204,11 @@ def test_address_from_the_environment(
         ("a --strength 0.5", "--init-image"),
     ],
 )
-def test_usage(options: str, complaint: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_usage(options: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         main(options.split())
     assert left.value.code == 2
-    assert complaint in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Whoever leaves before the end has the server cancel the request."""
+"""The server cancels the request of a client that leaves before its end."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_interrupt_between_two_previews(triton: FakeTriton, somewhere: Path) -> 
 
 @pytest.mark.parametrize("protocol", ["grpc"], indirect=True)
 def test_a_second_interrupt_does_not_stop_the_cancelling(triton: FakeTriton) -> None:
-    """As with `make image`: the terminal tells the client, and so does who runs it."""
+    """With `make image`, the client gets a signal from the terminal and one from its parent."""
     triton.proceed.clear()
     with subprocess.Popen(triton.command("a"), stderr=subprocess.PIPE, text=True) as process:
         assert wait_until(lambda: len(triton.requests) == 1)
@@ -59,8 +59,8 @@ def test_a_second_interrupt_does_not_stop_the_cancelling(triton: FakeTriton) -> 
     assert triton.cancelled_ids == [triton.requests[0].id]
 
 
-def test_interrupt_while_nobody_answers_is_quick() -> None:
-    """A port that accepts and is silent: not even the cancelling is answered."""
+def test_an_interrupt_is_quick_while_the_server_is_silent() -> None:
+    """The port accepts connections and never answers, not even the cancellation."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"127.0.0.1:{silent.getsockname()[1]}"
         command = [sys.executable, str(PROGRAM), "a", "--url", url]
@@ -94,7 +94,7 @@ def test_a_stream_that_is_closed_is_cancelled(triton: FakeTriton, client: Client
     assert wait_until(lambda: triton.cancelled_ids == ["tuesday"])
 
 
-def test_what_has_come_to_its_end_is_not_cancelled(triton: FakeTriton, client: Client) -> None:
+def test_a_finished_request_is_not_cancelled(triton: FakeTriton, client: Client) -> None:
     client.generate("a")
     for preview in client.stream("a"):
         if preview.is_final:

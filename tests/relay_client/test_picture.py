@@ -1,4 +1,4 @@
-"""Pictures become files, whole or not at all."""
+"""Pictures are written as a whole or not at all."""
 
 from __future__ import annotations
 

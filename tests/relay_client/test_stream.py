@@ -1,4 +1,4 @@
-"""Previews while a picture is drawn: `stream` of the library, --stream and --preview."""
+"""Previews: `stream` of the library, --stream and --preview of the command."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_each_preview_comes_when_it_is_drawn(triton: FakeTriton, client: Client)
     assert [preview.step for preview in previews] == [3, 4]
 
 
-def test_options_of_a_stream_travel(triton: FakeTriton, client: Client) -> None:
+def test_options_of_a_stream_are_sent(triton: FakeTriton, client: Client) -> None:
     options = {"steps": 4, "seed": 7, "scheduler": "ddim", "guidance_end": 0.5, "priority": 2}
     previews = client.stream("a ✦", preview_every=3, request_id="tuesday", **options)  # type: ignore[arg-type]
     assert [preview.step for preview in previews] == [3, 4]
@@ -78,7 +78,7 @@ def test_a_failure_halfway_ends_the_stream(triton: FakeTriton, client: Client) -
     assert len(triton.requests) == 1
 
 
-def test_a_busy_server_is_asked_again_only_before_the_first_preview(
+def test_a_stream_is_repeated_only_before_its_first_preview(
     triton: FakeTriton, client: Client
 ) -> None:
     triton.errors = [TritonError("UNAVAILABLE", "busy")]
@@ -97,7 +97,7 @@ def test_a_stream_without_an_end_is_an_error(triton: FakeTriton, client: Client)
         list(client.stream("a"))
 
 
-def test_a_server_that_dies_is_no_server(triton: FakeTriton, client: Client) -> None:
+def test_a_server_that_dies_raises_connection_error(triton: FakeTriton, client: Client) -> None:
     triton.hold_at = 3
     triton.proceed.clear()
     previews = client.stream("a")

@@ -8,7 +8,7 @@ import pytest
 from ray_stages.launcher import tls
 from ray_stages.settings import Settings
 from relay_client import Client
-from relay_client.grpc_transport import credentials
+from relay_client.grpc_transport import channel_credentials
 
 
 @pytest.fixture
@@ -54,9 +54,9 @@ def test_a_client_takes_the_authority_from_its_argument_or_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("TRITON_TLS_CA", raising=False)
-    assert credentials() is None
+    assert channel_credentials() is None
     file = tmp_path / "ca.pem"
     file.write_text("-----BEGIN CERTIFICATE-----")
-    assert isinstance(credentials(str(file)), grpc.ChannelCredentials)
+    assert isinstance(channel_credentials(str(file)), grpc.ChannelCredentials)
     monkeypatch.setenv("TRITON_TLS_CA", str(file))
-    assert isinstance(credentials(), grpc.ChannelCredentials)
+    assert isinstance(channel_credentials(), grpc.ChannelCredentials)

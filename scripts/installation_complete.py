@@ -1,12 +1,12 @@
-"""Succeeds when every package of this environment is all there: no installation was cut short."""
+"""Succeeds when every package of this environment is complete: no installation was cut short."""
 
 import csv
 import sys
 from importlib.metadata import Distribution, distributions
 
 
-def is_whole(package: Distribution) -> bool:
-    """Whether each file that the package says it brought exists; compiled ones come and go."""
+def is_complete(package: Distribution) -> bool:
+    """Tells whether every file in the package's RECORD exists, compiled ones aside."""
     paths = [row[0] for row in csv.reader((package.read_text("RECORD") or "").splitlines())]
     return bool(paths) and all(
         package.locate_file(path).exists()  # type: ignore[attr-defined]
@@ -16,5 +16,5 @@ def is_whole(package: Distribution) -> bool:
 
 
 if __name__ == "__main__":
-    packages = {package.name: is_whole(package) for package in distributions()}
+    packages = {package.name: is_complete(package) for package in distributions()}
     sys.exit("pip" not in packages or not all(packages.values()))
