@@ -112,7 +112,7 @@ def main() -> None:
         phone.tab.get_by_text("Settings").click()
         draw_gallery(phone)
         phone.tab.get_by_text("Settings").click()
-        phone.tab.locator("#stage").scroll_into_view_if_needed()
+        phone.tab.locator("#drawing").scroll_into_view_if_needed()
         take_screenshot(phone, "phone-drawn")
         phone.close()
     gateway.stop()

@@ -27,7 +27,7 @@ def test_each_client_has_limits_of_its_own(
     assert imagine(gateway, X_Forwarded_For="203.0.113.2") == second
 
 
-def test_a_client_cannot_be_another(start_gateway: Open) -> None:
+def test_a_client_cannot_claim_another_address(start_gateway: Open) -> None:
     """The proxy appends the true address to what the client claims, and the last one counts."""
     gateway = start_gateway(rate_limit="1/minute")
     assert imagine(gateway, X_Forwarded_For="203.0.113.1") == 200

@@ -73,7 +73,7 @@ def test_hostile_queries(gateway: RunningGateway, fake_triton: FakeTriton) -> No
     assert not fake_triton.requests
 
 
-def test_paths_that_lead_nowhere(gateway: RunningGateway) -> None:
+def test_hostile_paths(gateway: RunningGateway) -> None:
     """Sent over a socket, since HTTP libraries normalise paths."""
     for path in PATHS:
         with gateway.socket() as connection:
@@ -104,7 +104,7 @@ VALUES: dict[str, Callable[[], st.SearchStrategy[Any]]] = {
 
 
 @given(st.fixed_dictionaries({}, optional={name: value() for name, value in VALUES.items()}))
-def test_what_ends_the_wheels_tritonserver_cannot_be_sent(fields: dict[str, Any]) -> None:
+def test_no_request_can_crash_the_wheels_tritonserver(fields: dict[str, Any]) -> None:
     """No parameter comes from a client, and no tensor has more than ten elements (SECURITY.md)."""
     try:
         body = CreateJobRequest.model_validate_json(json.dumps({"prompt": "a", **fields}))

@@ -24,7 +24,7 @@ def test_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("bind", ["0.0.0.0", "::", "192.168.1.1", "some.host"])
-def test_open_to_strangers_only_with_keys(bind: str, tmp_path: Path) -> None:
+def test_other_than_loopback_needs_keys(bind: str, tmp_path: Path) -> None:
     with pytest.raises(ValidationError, match="not loopback"):
         GatewaySettings(gateway_bind=bind)
     for given in (
@@ -36,7 +36,7 @@ def test_open_to_strangers_only_with_keys(bind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bind", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
-def test_on_loopback_none_is_needed(bind: str) -> None:
+def test_loopback_needs_no_keys(bind: str) -> None:
     settings = GatewaySettings(gateway_bind=bind)
     assert settings.on_loopback
     assert "localhost" in settings.hosts
@@ -50,11 +50,11 @@ def test_on_loopback_none_is_needed(bind: str) -> None:
         ("/models/sd-v1-5/", "sd-v1-5"),
     ],
 )
-def test_what_a_checkpoint_is_called(model: str, name: str) -> None:
+def test_the_checkpoints_name(model: str, name: str) -> None:
     assert GatewaySettings(model=model).checkpoint == name
 
 
-def test_each_setting_that_is_no_good_is_one_line() -> None:
+def test_each_wrong_setting_is_one_line() -> None:
     command = [sys.executable, "-m", "gateway"]
     environment = {"PATH": "", "GATEWAY_BIND": "0.0.0.0", "GATEWAY_PORT": "x"}
     environment["STORE"] = "mysql://me:secret@host"
@@ -69,7 +69,7 @@ def test_each_setting_that_is_no_good_is_one_line() -> None:
 @pytest.mark.parametrize(
     "given", [{"store": "mysql://host/db"}, {"rate_limit": "often"}, {"gateway_port": 65536}]
 )
-def test_what_is_no_setting(given: dict[str, Any]) -> None:
+def test_wrong_values(given: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         GatewaySettings(**given)
 

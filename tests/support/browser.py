@@ -80,12 +80,12 @@ class GatewayPage:
         self.thumbnails.nth(before).wait_for()
 
     @property
-    def stage(self) -> Any:
+    def drawing(self) -> Any:
         return self.tab.get_by_role("region", name="Drawing")
 
     @property
-    def state(self) -> Any:
-        return self.tab.locator("#state")
+    def status(self) -> Any:
+        return self.tab.locator("#status")
 
     @property
     def thumbnails(self) -> Any:
@@ -98,7 +98,7 @@ class GatewayPage:
 
     def press(self, name: str) -> None:
         """Clicks a button below the picture that is shown."""
-        self.stage.get_by_role("button", name=name).click()
+        self.drawing.get_by_role("button", name=name).click()
 
     def choose_file(self, button: str, path: Path) -> None:
         """Clicks a button that opens a file chooser, and chooses a file."""

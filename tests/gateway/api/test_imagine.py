@@ -1,4 +1,4 @@
-"""`GET /imagine`, and what of it may be kept."""
+"""`GET /imagine`, and the caching of its responses."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_picture_by_its_address(gateway: RunningGateway, fake_triton: FakeTrit
     }
 
 
-def test_a_drawn_seed_is_told_and_nothing_is_kept(
+def test_a_random_seed_is_told_and_not_cached(
     gateway: RunningGateway, fake_triton: FakeTriton
 ) -> None:
     answers = [gateway.http.get("/imagine", params={"prompt": "a star"}) for _ in range(2)]
@@ -56,7 +56,9 @@ def test_a_repeat_draws_nothing(gateway: RunningGateway, fake_triton: FakeTriton
     assert len(fake_triton.requests) == 2
 
 
-def test_who_has_it_is_not_sent_it_again(gateway: RunningGateway, fake_triton: FakeTriton) -> None:
+def test_if_none_match_is_answered_with_304(
+    gateway: RunningGateway, fake_triton: FakeTriton
+) -> None:
     tag = gateway.http.get("/imagine", params=SEEDED).headers["etag"]
     fake_triton.stop()
     known = gateway.http.get(
@@ -105,7 +107,7 @@ def test_no_cache_at_all(
         ({"prompt": "a", "guidance": "nan"}, "guidance"),
     ],
 )
-def test_what_is_no_number_is_refused(
+def test_values_of_the_wrong_type_are_refused(
     gateway: RunningGateway, fake_triton: FakeTriton, query: dict[str, str], param: str
 ) -> None:
     answer = gateway.http.get("/imagine", params=query)
@@ -127,7 +129,7 @@ def test_what_is_no_number_is_refused(
         ("INTERNAL", "unet failed; its log knows request x", 500, None),
     ],
 )
-def test_tritons_reasons_have_their_status(
+def test_triton_errors_have_their_http_status(
     gateway: RunningGateway,
     fake_triton: FakeTriton,
     code: str,
@@ -144,7 +146,7 @@ def test_tritons_reasons_have_their_status(
     assert ("retry-after" in answer.headers) == (status == 503)
 
 
-def test_a_busy_server_is_asked_again(gateway: RunningGateway, fake_triton: FakeTriton) -> None:
+def test_a_busy_server_is_retried(gateway: RunningGateway, fake_triton: FakeTriton) -> None:
     fake_triton.errors = [TritonError("UNAVAILABLE", "too much")]
     assert gateway.http.get("/imagine", params=SEEDED).status_code == 200
 

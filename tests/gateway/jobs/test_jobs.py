@@ -1,4 +1,4 @@
-"""Jobs: submitted, watched, fetched, cancelled; and those of a gateway that is no more."""
+"""Jobs: submitted, watched, fetched, cancelled; and taken over from a gateway that died."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_job_from_end_to_end(gateway: RunningGateway) -> None:
     assert done["expires_at"] > done["created_at"]
 
 
-def test_a_job_that_nobody_works_on_waits(start_gateway: Callable[..., RunningGateway]) -> None:
+def test_queued_jobs_have_a_position(start_gateway: Callable[..., RunningGateway]) -> None:
     gateway = start_gateway(jobs_at_once=0)
     jobs = [submit(gateway, priority=priority) for priority in (5, 5, 1)]
     states = [gateway.http.get(f"/v1/jobs/{job['id']}").json() for job in jobs]
@@ -53,7 +53,7 @@ def test_a_job_that_nobody_works_on_waits(start_gateway: Callable[..., RunningGa
     assert gateway.http.get(f"/v1/jobs/{jobs[1]['id']}").json()["position"] == 2
 
 
-def test_only_so_many_may_wait(start_gateway: Callable[..., RunningGateway]) -> None:
+def test_the_queue_is_bounded(start_gateway: Callable[..., RunningGateway]) -> None:
     gateway = start_gateway(jobs_at_once=0, max_jobs=2)
     for _ in range(2):
         submit(gateway)
@@ -62,7 +62,7 @@ def test_only_so_many_may_wait(start_gateway: Callable[..., RunningGateway]) -> 
     assert answer.headers["retry-after"]
 
 
-def test_watched_to_its_end(gateway: RunningGateway, fake_triton: FakeTriton) -> None:
+def test_events_until_the_end(gateway: RunningGateway, fake_triton: FakeTriton) -> None:
     fake_triton.hold_at = 3
     fake_triton.proceed.clear()
     job = submit(gateway, steps=4, previews=True)
@@ -85,7 +85,7 @@ def test_watched_to_its_end(gateway: RunningGateway, fake_triton: FakeTriton) ->
     assert [state["status"] for _, state in again] == ["completed"]
 
 
-def test_without_previews_only_steps_are_told(gateway: RunningGateway) -> None:
+def test_events_without_previews(gateway: RunningGateway) -> None:
     job = submit(gateway, steps=8)
     told = parse_events(gateway.http.get(f"/v1/jobs/{job['id']}/events").text)
     assert not any("preview" in state for _, state in told)
@@ -104,20 +104,20 @@ def test_cancelled_while_it_runs(gateway: RunningGateway, fake_triton: FakeTrito
     assert gateway.http.delete(f"/v1/jobs/{job['id']}").json()["status"] == "cancelled"
 
 
-def test_what_is_done_is_not_cancelled(gateway: RunningGateway) -> None:
+def test_a_completed_job_is_not_cancelled(gateway: RunningGateway) -> None:
     job = submit(gateway)
     gateway.wait_for_job(job["id"])
     assert gateway.http.delete(f"/v1/jobs/{job['id']}").json()["status"] == "completed"
 
 
-def test_a_failure_is_told(gateway: RunningGateway, fake_triton: FakeTriton) -> None:
+def test_a_failed_job_has_the_error(gateway: RunningGateway, fake_triton: FakeTriton) -> None:
     fake_triton.errors = [TritonError("INVALID_ARGUMENT", "steps: got 0, expected 1 to 150")]
     failed = gateway.wait_for_job(submit(gateway)["id"], "failed")
     assert failed["error"]["message"] == "steps: got 0, expected 1 to 150"
     assert failed["error"]["param"] == "steps"
 
 
-def test_a_triton_that_comes_back_is_waited_for(
+def test_a_job_is_retried_until_triton_is_back(
     gateway: RunningGateway, fake_triton: FakeTriton
 ) -> None:
     fake_triton.errors = [TritonError("UNAVAILABLE", "too much")]
@@ -142,7 +142,7 @@ def test_a_job_expires(start_gateway: Callable[..., RunningGateway]) -> None:
     assert gateway.http.get(f"/v1/jobs/{job['id']}/images/0").status_code == 404
 
 
-def test_another_gateway_knows_it_too(start_gateway: Callable[..., RunningGateway]) -> None:
+def test_gateways_share_jobs(start_gateway: Callable[..., RunningGateway]) -> None:
     first, second = start_gateway(), start_gateway(jobs_at_once=0)
     done = second.wait_for_job(submit(second)["id"])
     assert second.http.get(f"/v1/jobs/{done['id']}/images/0").content == png_of_seed(7)
@@ -156,7 +156,7 @@ def test_another_gateway_knows_it_too(start_gateway: Callable[..., RunningGatewa
 def test_a_job_outlives_its_gateway(
     start_gateway: Callable[..., RunningGateway], fake_triton: FakeTriton, tmp_path: Path
 ) -> None:
-    """Killed while it draws: the other takes the job up, and draws the seed that was settled."""
+    """Another gateway draws the job of a killed one again, with the seed of its submission."""
     settings = settings_for(fake_triton, tmp_path)
     environment = {
         **os.environ,
@@ -174,7 +174,7 @@ def test_a_job_outlives_its_gateway(
     doomed.send_signal(signal.SIGKILL)
     doomed.wait(10)
     fake_triton.proceed.set()
-    heir = start_gateway(lease_seconds=1)
-    done = heir.wait_for_job(answer.json()["id"])
+    successor = start_gateway(lease_seconds=1)
+    done = successor.wait_for_job(answer.json()["id"])
     seeds = [request.inputs["seed"].values for request in fake_triton.requests]
     assert seeds == [[done["data"][0]["seed"]]] * 2

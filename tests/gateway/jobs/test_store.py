@@ -1,4 +1,4 @@
-"""Both stores do the same: SQLite's and, where there is one, a real Redis server's."""
+"""Both stores behave alike: SQLite and, where one is installed, a real Redis server."""
 
 from __future__ import annotations
 
@@ -58,13 +58,13 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def play(url: str, request: pytest.FixtureRequest) -> Callable[[Scenario], None]:
-    """Has a scenario play on two connections to one store."""
-    space = request.node.name
+def run_scenario(url: str, request: pytest.FixtureRequest) -> Callable[[Scenario], None]:
+    """Runs a scenario with two connections to one store."""
+    namespace = request.node.name
 
     def with_both(scenario: Scenario) -> None:
         async def run() -> None:
-            stores = [await open_store(url, space, 10**8) for _ in range(2)]
+            stores = [await open_store(url, namespace, 10**8) for _ in range(2)]
             try:
                 await scenario(*stores)
             finally:
@@ -76,7 +76,7 @@ def play(url: str, request: pytest.FixtureRequest) -> Callable[[Scenario], None]
     return with_both
 
 
-def test_what_is_put_is_seen_by_others_until_it_expires(play: Callable[[Scenario], None]) -> None:
+def test_values_are_shared_until_they_expire(run_scenario: Callable[[Scenario], None]) -> None:
     async def scenario(one: Store, other: Store) -> None:
         await one.put("a", b"\x00first", 60)
         await one.put("a", b"\x00second", 0.2)
@@ -89,10 +89,10 @@ def test_what_is_put_is_seen_by_others_until_it_expires(play: Callable[[Scenario
         assert await one.get("b") is None
         await one.purge()
 
-    play(scenario)
+    run_scenario(scenario)
 
 
-def test_of_several_who_add_one_does(play: Callable[[Scenario], None]) -> None:
+def test_only_one_of_several_adds_a_value(run_scenario: Callable[[Scenario], None]) -> None:
     async def scenario(one: Store, other: Store) -> None:
         added = await asyncio.gather(
             *(store.add("a", str(i).encode(), 0.3) for i, store in enumerate([one, other] * 8))
@@ -102,10 +102,10 @@ def test_of_several_who_add_one_does(play: Callable[[Scenario], None]) -> None:
         await asyncio.sleep(0.35)
         assert await other.add("a", b"again", 60)
 
-    play(scenario)
+    run_scenario(scenario)
 
 
-def test_each_job_has_one_owner(play: Callable[[Scenario], None]) -> None:
+def test_each_job_has_one_owner(run_scenario: Callable[[Scenario], None]) -> None:
     async def scenario(one: Store, other: Store) -> None:
         for i in range(20):
             assert await one.enqueue(f"job{i}", turn=100 - i, limit=20)
@@ -118,19 +118,19 @@ def test_each_job_has_one_owner(play: Callable[[Scenario], None]) -> None:
         assert await one.position("job0") is None
         assert await one.counts() == (0, 20)
 
-    play(scenario)
+    run_scenario(scenario)
 
 
-def test_in_turn(play: Callable[[Scenario], None]) -> None:
+def test_the_lowest_turn_is_claimed_first(run_scenario: Callable[[Scenario], None]) -> None:
     async def scenario(one: Store, other: Store) -> None:
         for job, turn in (("late", 3.5), ("first", 1.25), ("second", 2.0)):
             await one.enqueue(job, turn, 10)
         assert [await other.claim("x", 60) for _ in range(4)] == ["first", "second", "late", None]
 
-    play(scenario)
+    run_scenario(scenario)
 
 
-def test_a_lease_that_runs_out(play: Callable[[Scenario], None]) -> None:
+def test_a_lease_that_runs_out(run_scenario: Callable[[Scenario], None]) -> None:
     async def scenario(one: Store, other: Store) -> None:
         await one.enqueue("job", 1, 10)
         assert await one.claim("x", 0.3) == "job"
@@ -141,10 +141,10 @@ def test_a_lease_that_runs_out(play: Callable[[Scenario], None]) -> None:
         assert await other.claim("y", 60) == "job"
         assert not await one.renew("job", "x", 60)
 
-    play(scenario)
+    run_scenario(scenario)
 
 
-def test_released_and_finished(play: Callable[[Scenario], None]) -> None:
+def test_released_and_finished(run_scenario: Callable[[Scenario], None]) -> None:
     async def scenario(one: Store, other: Store) -> None:
         await one.enqueue("job", 1, 10)
         await one.claim("x", 60)
@@ -157,12 +157,12 @@ def test_released_and_finished(play: Callable[[Scenario], None]) -> None:
         assert await other.claim("y", 60) is None
         assert await other.counts() == (0, 0)
 
-    play(scenario)
+    run_scenario(scenario)
 
 
-def test_another_checkpoints_jobs_are_not_ours(url: str) -> None:
+def test_each_namespace_has_its_own_queue(url: str) -> None:
     async def scenario() -> None:
-        stores = [await open_store(url, space, 10**8) for space in ("one", "other")]
+        stores = [await open_store(url, name, 10**8) for name in ("one", "other")]
         await stores[0].enqueue("job", 1, 10)
         assert await stores[1].claim("x", 60) is None
         assert await stores[0].claim("x", 60) == "job"
@@ -172,7 +172,7 @@ def test_another_checkpoints_jobs_are_not_ours(url: str) -> None:
     asyncio.run(scenario())
 
 
-def test_a_file_is_for_its_owner_only(tmp_path: Path) -> None:
+def test_only_its_owner_may_read_the_file(tmp_path: Path) -> None:
     path = tmp_path / "deeper" / "store.sqlite"
 
     async def touch() -> None:

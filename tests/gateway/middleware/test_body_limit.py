@@ -1,4 +1,4 @@
-"""Bodies that mean no good."""
+"""Bodies that are too long, too slow or malformed."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def chunks(size: int) -> Iterator[bytes]:
 
 @pytest.mark.parametrize("path", [GENERATIONS, "/v1/jobs"])
 @pytest.mark.parametrize("again", [{}, {"Idempotency-Key": "one"}])
-def test_too_long(
+def test_a_body_that_is_too_long(
     start_gateway: Callable[..., RunningGateway], path: str, again: dict[str, str]
 ) -> None:
-    """Whether it says so or not."""
+    """With and without Content-Length."""
     gateway = start_gateway(max_body_bytes=100_000)
     for body in (b" " * 200_000, chunks(200_000)):
         answer = gateway.http.post(path, content=body, headers={**JSON, **again})
@@ -48,7 +48,7 @@ def test_a_body_that_never_ends(start_gateway: Callable[..., RunningGateway]) ->
     assert b" 408 " in connection.recv(1000)
 
 
-NO_REQUESTS = (
+MALFORMED_BODIES = (
     b"",
     b"{",
     b"[]",
@@ -72,15 +72,15 @@ NO_REQUESTS = (
 
 
 @pytest.mark.parametrize("path", [GENERATIONS, "/v1/jobs"])
-def test_what_is_no_request(gateway: RunningGateway, fake_triton: FakeTriton, path: str) -> None:
-    for body in NO_REQUESTS:
+def test_malformed_bodies(gateway: RunningGateway, fake_triton: FakeTriton, path: str) -> None:
+    for body in MALFORMED_BODIES:
         answer = gateway.http.post(path, content=body, headers=JSON)
         assert answer.status_code == 400, body[:80]
         assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
     assert not fake_triton.requests
 
 
-def test_a_refusal_does_not_repeat_what_was_said(gateway: RunningGateway) -> None:
+def test_an_error_does_not_repeat_the_clients_values(gateway: RunningGateway) -> None:
     answer = gateway.http.post(GENERATIONS, json={"prompt": ["a secret"], "n": "a secret"})
     assert answer.status_code == 400
     assert "secret" not in answer.text
@@ -94,22 +94,16 @@ def test_a_refusal_does_not_repeat_what_was_said(gateway: RunningGateway) -> Non
         b"POST /v1/images/edits HTTP/1.1\r\nContent-Type: multipart/form-data; boundary=b\r\n",
     ],
 )
-def test_a_form_that_is_none(gateway: RunningGateway, head: bytes) -> None:
+def test_malformed_forms(gateway: RunningGateway, head: bytes) -> None:
     connection = gateway.socket()
     connection.sendall(head + b"Host: localhost\r\nContent-Length: 4\r\n\r\n--x\n")
     assert b" 400 " in connection.recv(1000)
 
 
-def test_the_gateway_survives_all_that(gateway: RunningGateway) -> None:
+def test_the_gateway_survives_malformed_requests(gateway: RunningGateway) -> None:
     connection = gateway.socket()
     connection.sendall(b"\x16\x03\x01\x00 not HTTP at all\r\n\r\n")
     connection.close()
     for path in ("/%00", "/../../etc/passwd", "/v1/../metrics/%2e%2e", "/v1/jobs/%2f"):
         assert gateway.http.get(path).status_code in (200, 307, 400, 404, 422)
     assert gateway.http.get("/healthz").status_code == 200
-
-
-@pytest.mark.parametrize("name", ["a" * 200, "x y", "ä", 'a"}'])
-def test_a_request_id_that_would_break_a_line(gateway: RunningGateway, name: str) -> None:
-    answer = gateway.http.get("/healthz", headers={b"X-Request-Id": name.encode()})
-    assert answer.headers["x-request-id"].isalnum()

@@ -1,4 +1,4 @@
-"""A client that leaves ends the work, over a real socket."""
+"""A client that disconnects has its request cancelled. Over a real socket."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def send(gateway: RunningGateway, body: dict[str, Any], *headers: str) -> socket
     return connection
 
 
-def ends_by_itself(fake_triton: FakeTriton) -> None:
-    """The call of Triton: one that its client cancels may end a real one, now and then."""
+def assert_call_ends_by_itself(fake_triton: FakeTriton) -> None:
+    """The gRPC call is not cancelled, since that can crash a real Triton."""
     fake_triton.proceed.set()
     assert wait_until(lambda: fake_triton.client_present_at_end.get(fake_triton.requests[0].id))
     time.sleep(0.1)
@@ -50,7 +50,7 @@ def test_a_client_that_leaves(
     assert wait_until(lambda: fake_triton.requests)
     connection.close()
     assert wait_until(lambda: fake_triton.cancelled_ids == [fake_triton.requests[0].id])
-    ends_by_itself(fake_triton)
+    assert_call_ends_by_itself(fake_triton)
 
 
 def test_a_client_that_leaves_between_two_previews(
@@ -62,7 +62,7 @@ def test_a_client_that_leaves_between_two_previews(
     assert b"200 OK" in connection.recv(1000)
     connection.close()
     assert wait_until(lambda: fake_triton.cancelled_ids == [fake_triton.requests[0].id])
-    ends_by_itself(fake_triton)
+    assert_call_ends_by_itself(fake_triton)
 
 
 def test_a_client_that_leaves_an_imagined_picture(
@@ -76,13 +76,15 @@ def test_a_client_that_leaves_an_imagined_picture(
     assert wait_until(lambda: fake_triton.cancelled_ids)
 
 
-def test_who_stays_is_not_cancelled(gateway: RunningGateway, fake_triton: FakeTriton) -> None:
+def test_a_client_that_stays_is_not_cancelled(
+    gateway: RunningGateway, fake_triton: FakeTriton
+) -> None:
     for _ in range(3):
         assert gateway.http.get("/imagine", params={"prompt": "a"}).status_code == 200
     assert not fake_triton.cancelled_ids
 
 
-def test_room_is_made_for_others(
+def test_a_cancelled_request_no_longer_counts_as_in_flight(
     start_gateway: Callable[..., RunningGateway], fake_triton: FakeTriton
 ) -> None:
     gateway = start_gateway(concurrent_requests=1)
@@ -98,10 +100,8 @@ def test_room_is_made_for_others(
     )
 
 
-def test_with_a_key_that_was_used_a_retry_draws(
-    gateway: RunningGateway, fake_triton: FakeTriton
-) -> None:
-    """Who left before the answer gets it by asking again."""
+def test_a_retry_after_a_disconnect_draws(gateway: RunningGateway, fake_triton: FakeTriton) -> None:
+    """A client that left before its answer gets it by asking again."""
     fake_triton.proceed.clear()
     connection = send(gateway, {"prompt": "a", "seed": 1}, "Idempotency-Key: one")
     assert wait_until(lambda: fake_triton.requests)

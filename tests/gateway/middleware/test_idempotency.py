@@ -37,7 +37,7 @@ def test_a_retry_gets_the_first_answer(
 def test_while_the_first_still_runs(
     start_gateway: Callable[..., RunningGateway], fake_triton: FakeTriton
 ) -> None:
-    """And at another gateway."""
+    """Also at another gateway."""
     gateways = [start_gateway(), start_gateway()]
     fake_triton.proceed.clear()
     with ThreadPoolExecutor() as pool:
@@ -48,14 +48,16 @@ def test_while_the_first_still_runs(
     assert len(fake_triton.requests) == 1
 
 
-def test_another_body_is_refused(gateway: RunningGateway, fake_triton: FakeTriton) -> None:
+def test_another_body_with_the_same_key_is_refused(
+    gateway: RunningGateway, fake_triton: FakeTriton
+) -> None:
     post(gateway)
     refused = post(gateway, n=2)
     assert (refused.status_code, refused.json()["error"]["code"]) == (422, "idempotency_key_reused")
     assert len(fake_triton.requests) == 1
 
 
-def test_a_form_is_the_same_whatever_its_boundary(
+def test_forms_are_compared_without_their_boundary(
     gateway: RunningGateway, fake_triton: FakeTriton
 ) -> None:
     answers = [
@@ -72,14 +74,12 @@ def test_a_form_is_the_same_whatever_its_boundary(
     assert len(fake_triton.requests) == 1
 
 
-def test_what_was_our_fault_is_tried_again(
-    gateway: RunningGateway, fake_triton: FakeTriton
-) -> None:
+def test_a_server_error_is_not_kept(gateway: RunningGateway, fake_triton: FakeTriton) -> None:
     fake_triton.errors = [TritonError("INTERNAL", "unet failed")]
     assert [post(gateway).status_code for _ in range(2)] == [500, 200]
 
 
-def test_what_was_theirs_is_not(gateway: RunningGateway, fake_triton: FakeTriton) -> None:
+def test_a_client_error_is_kept(gateway: RunningGateway, fake_triton: FakeTriton) -> None:
     fake_triton.errors = [TritonError("INVALID_ARGUMENT", "steps: got 0")]
     assert [post(gateway).status_code for _ in range(2)] == [400, 400]
     assert len(fake_triton.requests) == 1
@@ -93,5 +93,5 @@ def test_a_job_is_submitted_once(gateway: RunningGateway) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256])
-def test_a_key_that_is_none(gateway: RunningGateway, key: str) -> None:
+def test_a_key_of_the_wrong_length(gateway: RunningGateway, key: str) -> None:
     assert post(gateway, key).status_code == 400

@@ -19,12 +19,12 @@ STAR = "a large yellow star on a black background"
 def test_a_prompt_becomes_a_picture(page: GatewayPage, stub_gateway: StubGateway) -> None:
     page.draw(STAR)
     assert stub_gateway.requests == [{"prompt": STAR, "n": 1, "size": "auto", "previews": True}]
-    expect(page.stage).to_contain_text(STAR)
-    expect(page.stage).to_contain_text("DDIM")
+    expect(page.drawing).to_contain_text(STAR)
+    expect(page.drawing).to_contain_text("DDIM")
     expect(page.tab.get_by_text("The picture is drawn.")).to_be_attached()
 
 
-def test_all_that_can_be_asked_for(page: GatewayPage, stub_gateway: StubGateway) -> None:
+def test_every_field_of_the_form(page: GatewayPage, stub_gateway: StubGateway) -> None:
     tab = page.tab
     tab.get_by_label("Negative prompt").fill("blue")
     tab.get_by_label("Size").select_option("96x128")
@@ -53,7 +53,7 @@ def test_all_that_can_be_asked_for(page: GatewayPage, stub_gateway: StubGateway)
     assert stub_gateway.requests[1] == {"prompt": STAR, "n": 1, "size": "auto", "previews": True}
 
 
-def test_a_size_in_numbers(page: GatewayPage, stub_gateway: StubGateway) -> None:
+def test_a_custom_size(page: GatewayPage, stub_gateway: StubGateway) -> None:
     page.tab.get_by_label("Size").select_option("Another …")
     page.tab.get_by_label("Width").fill("200")
     page.draw(STAR)
@@ -64,7 +64,7 @@ def test_a_size_in_numbers(page: GatewayPage, stub_gateway: StubGateway) -> None
     assert len(stub_gateway.requests) == 1
 
 
-def test_a_size_that_is_asked_for_before_the_model_is_known(
+def test_a_custom_size_chosen_before_the_model_is_known(
     open_page: Callable[..., GatewayPage], stub_gateway: StubGateway
 ) -> None:
     page = open_page()
@@ -84,11 +84,11 @@ def test_previews_follow_the_steps(page: GatewayPage, stub_gateway: StubGateway)
     stub_gateway.hold_at = 3
     stub_gateway.proceed.clear()
     page.generate(STAR)
-    expect(page.state).to_have_text("Step 2 of 6")
+    expect(page.status).to_have_text("Step 2 of 6")
     expect(page.tab.get_by_role("progressbar")).to_have_attribute("value", "2")
     early = page.preview
     stub_gateway.hold_at = 6
-    expect(page.state).to_have_text("Step 5 of 6")
+    expect(page.status).to_have_text("Step 5 of 6")
     assert early is not None
     assert page.preview != early
     assert page.preview is not None
@@ -98,10 +98,10 @@ def test_previews_follow_the_steps(page: GatewayPage, stub_gateway: StubGateway)
     expect(page.thumbnails).to_have_count(1)
 
 
-def test_the_place_in_the_queue(page: GatewayPage, stub_gateway: StubGateway) -> None:
+def test_the_position_in_the_queue(page: GatewayPage, stub_gateway: StubGateway) -> None:
     stub_gateway.leave_queue.clear()
     page.generate(STAR)
-    expect(page.state).to_have_text("Waiting, number 1 in the queue")
+    expect(page.status).to_have_text("Waiting, number 1 in the queue")
     stub_gateway.leave_queue.set()
     expect(page.thumbnails).to_have_count(1)
 
@@ -111,7 +111,7 @@ def test_cancel(page: GatewayPage, stub_gateway: StubGateway, way: str) -> None:
     stub_gateway.hold_at = 2
     stub_gateway.proceed.clear()
     page.generate(STAR)
-    expect(page.state).to_have_text("Step 1 of 6")
+    expect(page.status).to_have_text("Step 1 of 6")
     if way == "button":
         page.tab.get_by_role("button", name="Cancel").click()
     else:
@@ -125,7 +125,7 @@ def test_cancel(page: GatewayPage, stub_gateway: StubGateway, way: str) -> None:
     page.draw(STAR)
 
 
-def test_with_the_keyboard_alone(page: GatewayPage, stub_gateway: StubGateway) -> None:
+def test_with_the_keyboard_only(page: GatewayPage, stub_gateway: StubGateway) -> None:
     press = page.tab.keyboard.press
     while page.tab.evaluate("document.activeElement.id") != "prompt":
         press("Tab")

@@ -1,4 +1,4 @@
-"""How the page looks to whom: other models, phones, themes, and those who cannot see it."""
+"""The page with other models, on phones, in both themes, and for screen readers."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from tests.support.stub_gateway import StubGateway
 STAR = "a large yellow star on a black background"
 
 
-def violations(page: Any) -> list[str]:
-    """What axe finds, in a line each."""
+def violations(tab: Any) -> list[str]:
+    """What the accessibility checker axe finds, a line each."""
     from axe_playwright_python.sync_playwright import Axe
 
-    found = Axe().run(page).response["violations"]
+    found = Axe().run(tab).response["violations"]
     return [f"{one['id']}: {node['html']}" for one in found for node in one["nodes"]]
 
 
-def test_the_miniature_says_what_it_can_draw(page: GatewayPage, stub_gateway: StubGateway) -> None:
+def test_the_miniature_model_has_examples(page: GatewayPage, stub_gateway: StubGateway) -> None:
     page.tab.get_by_role("button", name=STAR).click()
     page.tab.keyboard.press("Control+Enter")
     page.thumbnails.first.wait_for()
@@ -30,7 +30,7 @@ def test_the_miniature_says_what_it_can_draw(page: GatewayPage, stub_gateway: St
     expect(page.tab.get_by_label("Prompt", exact=True)).not_to_have_value(STAR)
 
 
-def test_another_model_has_its_own_size_and_no_shapes(
+def test_another_model_has_its_own_size_and_no_examples(
     open_page: Callable[..., GatewayPage], stub_gateway: StubGateway
 ) -> None:
     stub_gateway.model = {"id": "stable-diffusion-v1-5"}
@@ -47,7 +47,7 @@ def test_on_a_phone(open_page: Callable[..., GatewayPage], stub_gateway: StubGat
     stub_gateway.hold_at = 3
     stub_gateway.proceed.clear()
     page.generate(STAR)
-    expect(page.state).to_have_text("Step 2 of 6")
+    expect(page.status).to_have_text("Step 2 of 6")
     expect(page.tab.locator("#tiles")).to_be_in_viewport()
     expect(page.tab.get_by_role("button", name="Cancel")).to_be_in_viewport()
     stub_gateway.proceed.set()
@@ -83,7 +83,7 @@ def test_axe_finds_nothing(
     stub_gateway.proceed.clear()
     page.tab.get_by_label("Pictures", exact=True).fill("2")
     page.generate(STAR)
-    expect(page.state).to_have_text("Step 2 of 6")
+    expect(page.status).to_have_text("Step 2 of 6")
     assert violations(page.tab) == []
     stub_gateway.proceed.set()
     page.thumbnails.first.wait_for()

@@ -1,4 +1,4 @@
-"""Pictures on the page: what they are begun at, read from, and kept as."""
+"""Pictures on the page: source images, parameters in files, and the gallery."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def test_from_a_picture(page: GatewayPage, stub_gateway: StubGateway, tmp_path: 
     assert "strength" not in stub_gateway.requests[1]
 
 
-def test_what_is_no_picture_cannot_be_begun_at(page: GatewayPage, tmp_path: Path) -> None:
+def test_a_broken_source_image(page: GatewayPage, tmp_path: Path) -> None:
     path = tmp_path / "broken.png"
     path.write_bytes(b"no picture")
     page.choose_file("Choose one", path)
     expect(page.tab.get_by_role("status").get_by_text("damaged")).to_be_visible()
 
 
-def test_a_large_photo_is_made_smaller_before_it_travels(
+def test_a_large_photo_is_shrunk(
     page: GatewayPage, stub_gateway: StubGateway, tmp_path: Path
 ) -> None:
     path = tmp_path / "photo.png"
@@ -51,7 +51,7 @@ def test_a_large_photo_is_made_smaller_before_it_travels(
     assert Image.open(io.BytesIO(sent)).size == (1536, 768)
 
 
-def test_a_picture_that_still_opens_is_waited_for(
+def test_generate_waits_for_the_source_image(
     page: GatewayPage, stub_gateway: StubGateway, tmp_path: Path
 ) -> None:
     path = tmp_path / "photo.png"
@@ -86,7 +86,7 @@ def test_parameters_are_read_back_from_a_picture(
     assert stub_gateway.requests == [{**request, "seed": 42, "n": 1, "previews": True}]
 
 
-def test_a_dropped_picture_is_begun_at(page: GatewayPage, stub_gateway: StubGateway) -> None:
+def test_a_dropped_source_image(page: GatewayPage, stub_gateway: StubGateway) -> None:
     file = draw_png({"prompt": "a red heart"}, 42)
     page.drop(file, "Begin at this picture")
     page.tab.get_by_alt_text("The picture to begin at").wait_for()
@@ -117,19 +117,19 @@ def test_a_download_has_its_parameters(
     page.tab.get_by_label("Seed", exact=True).fill("7")
     page.draw(STAR)
     with page.tab.expect_download() as download:
-        page.stage.get_by_role("link", name="Download").click()
+        page.drawing.get_by_role("link", name="Download").click()
     assert download.value.suggested_filename == "large-yellow-star-black-background-7.png"
     download.value.save_as(tmp_path / "it.png")
     assert (tmp_path / "it.png").read_bytes() == stub_gateway.jobs["job-0"].pictures[0][1]
     assert "Seed: 7" in text_of(tmp_path / "it.png")
 
 
-def test_what_is_deleted_can_be_brought_back(page: GatewayPage) -> None:
+def test_deletion_can_be_undone(page: GatewayPage) -> None:
     page.draw(STAR)
     page.draw("a red heart")
     page.press("Delete")
     expect(page.thumbnails).to_have_count(1)
-    expect(page.stage).to_contain_text(STAR)
+    expect(page.drawing).to_contain_text(STAR)
     page.tab.get_by_role("button", name="Undo").click()
     expect(page.thumbnails).to_have_count(2)
     page.tab.get_by_role("button", name="Delete all").click()
@@ -143,32 +143,32 @@ def test_a_reload_keeps_the_gallery_and_what_was_typed(page: GatewayPage) -> Non
     page.type_prompt("a red hea")
     page.tab.reload()
     expect(page.thumbnails).to_have_count(1)
-    expect(page.stage).to_contain_text(STAR)
+    expect(page.drawing).to_contain_text(STAR)
     expect(page.tab.get_by_label("Prompt", exact=True)).to_have_value("a red hea")
 
 
-def hold(page: GatewayPage, stub_gateway: StubGateway) -> None:
-    """Half way through a fake_triton."""
+def start_and_hold(page: GatewayPage, stub_gateway: StubGateway) -> None:
+    """Starts a drawing and stops it half way."""
     stub_gateway.hold_at = 3
     stub_gateway.proceed.clear()
     page.generate(STAR)
-    expect(page.state).to_have_text("Step 2 of 6")
+    expect(page.status).to_have_text("Step 2 of 6")
 
 
 def test_a_reload_resumes_the_drawing(page: GatewayPage, stub_gateway: StubGateway) -> None:
-    hold(page, stub_gateway)
+    start_and_hold(page, stub_gateway)
     page.tab.reload()
-    expect(page.state).to_have_text("Step 2 of 6")
+    expect(page.status).to_have_text("Step 2 of 6")
     stub_gateway.proceed.set()
     expect(page.thumbnails).to_have_count(1)
-    expect(page.stage).to_contain_text(STAR)
+    expect(page.drawing).to_contain_text(STAR)
     assert len(stub_gateway.jobs) == 1
     page.tab.reload()
     expect(page.thumbnails).to_have_count(1)
 
 
 def test_a_drawing_that_expired_meanwhile(page: GatewayPage, stub_gateway: StubGateway) -> None:
-    hold(page, stub_gateway)
+    start_and_hold(page, stub_gateway)
     stub_gateway.jobs.clear()
     page.tab.reload()
-    expect(page.stage).to_contain_text("This drawing is not kept any more.")
+    expect(page.drawing).to_contain_text("This drawing is not kept any more.")

@@ -1,4 +1,4 @@
-"""What the page says and does when the gateway is busy, gone, or wants a key."""
+"""The page when the gateway is busy, unreachable or needs a key."""
 
 from __future__ import annotations
 
@@ -13,23 +13,21 @@ STAR = "a large yellow star on a black background"
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_an_overloaded_server_is_asked_again(
+def test_an_overloaded_server_is_retried(
     page: GatewayPage, stub_gateway: StubGateway, status: int
 ) -> None:
     stub_gateway.error_responses = [error_response(status, "too much in flight")]
     page.generate(STAR)
-    expect(page.state).to_contain_text("Trying again in 1 s.")
+    expect(page.status).to_contain_text("Trying again in 1 s.")
     expect(page.thumbnails).to_have_count(1)
     assert len(stub_gateway.idempotency_keys) == 2
     assert len(set(stub_gateway.idempotency_keys)) == 1
 
 
-def test_who_waits_for_an_overloaded_server_can_leave(
-    page: GatewayPage, stub_gateway: StubGateway
-) -> None:
+def test_waiting_for_a_retry_can_be_cancelled(page: GatewayPage, stub_gateway: StubGateway) -> None:
     stub_gateway.error_responses = [error_response(503, "too much in flight", after=60)]
     page.generate(STAR)
-    expect(page.state).to_contain_text("The server has its hands full right now.")
+    expect(page.status).to_contain_text("The server has its hands full right now.")
     page.tab.keyboard.press("Escape")
     expect(page.tab.get_by_role("button", name="Generate")).to_be_enabled()
     page.draw(STAR)
@@ -50,34 +48,34 @@ def test_a_drawing_that_fails(
 ) -> None:
     stub_gateway.job_error = error
     page.generate(STAR)
-    expect(page.stage).to_contain_text(told)
+    expect(page.drawing).to_contain_text(told)
     stub_gateway.job_error = None
     page.press("Try again")
     expect(page.thumbnails).to_have_count(1)
 
 
-def test_a_dead_server_is_waited_for(page: GatewayPage, stub_gateway: StubGateway) -> None:
+def test_an_unreachable_server_is_retried(page: GatewayPage, stub_gateway: StubGateway) -> None:
     expect(page.tab.get_by_text("miniature-sd")).to_be_visible()
     stub_gateway.stop()
     page.generate(STAR)
-    expect(page.state).to_contain_text("The server cannot be reached just now.")
+    expect(page.status).to_contain_text("The server cannot be reached just now.")
     stub_gateway.start()
     expect(page.thumbnails).to_have_count(1)
 
 
-def test_a_lost_connection_is_taken_up_again(page: GatewayPage, stub_gateway: StubGateway) -> None:
+def test_a_lost_event_stream_is_opened_again(page: GatewayPage, stub_gateway: StubGateway) -> None:
     stub_gateway.drop_stream_after = 1
     stub_gateway.hold_at = 3
     stub_gateway.proceed.clear()
     page.generate(STAR)
-    expect(page.state).to_contain_text("Trying again")
-    expect(page.state).to_have_text("Step 2 of 6")
+    expect(page.status).to_contain_text("Trying again")
+    expect(page.status).to_have_text("Step 2 of 6")
     stub_gateway.proceed.set()
     expect(page.thumbnails).to_have_count(1)
     assert len(stub_gateway.jobs) == 1
 
 
-def test_a_key_is_asked_for_once(page: GatewayPage, stub_gateway: StubGateway) -> None:
+def test_the_key_is_asked_for_once(page: GatewayPage, stub_gateway: StubGateway) -> None:
     stub_gateway.key = "sesame"
     page.tab.reload()
     dialog = page.tab.get_by_role("dialog", name="An API key, please")

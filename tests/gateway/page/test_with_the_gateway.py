@@ -36,10 +36,10 @@ def test_it_is_watched_and_resumed(page: GatewayPage, fake_triton: FakeTriton) -
     fake_triton.hold_at = 3
     fake_triton.proceed.clear()
     page.generate("a red circle")
-    expect(page.state).to_have_text("Step 2 of 4")
+    expect(page.status).to_have_text("Step 2 of 4")
     assert page.preview is not None
     page.tab.reload()
-    expect(page.state).to_have_text("Step 2 of 4")
+    expect(page.status).to_have_text("Step 2 of 4")
     fake_triton.proceed.set()
     expect(page.thumbnails).to_have_count(1)
 
@@ -48,7 +48,7 @@ def test_it_is_cancelled(page: GatewayPage, fake_triton: FakeTriton) -> None:
     fake_triton.hold_at = 3
     fake_triton.proceed.clear()
     page.generate("a red circle")
-    expect(page.state).to_have_text("Step 2 of 4")
+    expect(page.status).to_have_text("Step 2 of 4")
     page.tab.keyboard.press("Escape")
     expect(page.tab.get_by_role("button", name="Generate")).to_be_enabled()
     fake_triton.proceed.set()
@@ -65,17 +65,15 @@ def test_from_a_picture(page: GatewayPage, fake_triton: FakeTriton, tmp_path: Pa
     assert seen["strength"].values == [pytest.approx(0.6)]
 
 
-def test_what_triton_refuses_is_told_in_its_words(
-    page: GatewayPage, fake_triton: FakeTriton
-) -> None:
+def test_tritons_error_message_is_shown(page: GatewayPage, fake_triton: FakeTriton) -> None:
     fake_triton.errors = [TritonError("INVALID_ARGUMENT", "steps: got 99, expected 1 to 50")]
     page.generate("a red circle")
-    expect(page.stage).to_contain_text("Steps: got 99, expected 1 to 50.")
+    expect(page.drawing).to_contain_text("Steps: got 99, expected 1 to 50.")
     page.press("Try again")
     expect(page.thumbnails).to_have_count(1)
 
 
-def test_the_page_keeps_to_the_policy(page: GatewayPage) -> None:
+def test_the_page_obeys_the_content_security_policy(page: GatewayPage) -> None:
     """Whatever would break it is a complaint of the console."""
     answer = page.tab.reload()
     assert "default-src 'self'" in answer.headers["content-security-policy"]
