@@ -63,10 +63,14 @@ class GatewaySettings(EnvSettings):
     """Requests of one key, or of one address."""
     concurrent_requests: PositiveInt = 16
     """Requests in work of one key, or of one address."""
+    connections_per_address: PositiveInt = 256
+    """Open connections of one IPv4 address or IPv6 /64, but for `FORWARDED_ALLOW_IPS`."""
     max_body_bytes: PositiveInt = 24_000_000
     """Bytes of one request's body."""
     body_seconds: PositiveFloat = 30
     """Time for a request's body to arrive."""
+    write_seconds: PositiveFloat = 30
+    """Time that a client may leave what it was sent unread, without any progress."""
     request_seconds: PositiveFloat = 300
     """Time for a request to be answered."""
     drain_seconds: NonNegativeFloat = 30

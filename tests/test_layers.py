@@ -27,6 +27,7 @@ FLOORS = {
     "gateway": (
         "command",
         "server",
+        "connections",  # HTTP/1.1 on sockets, bounded
         "app",
         "api",  # routes and schemas
         "middleware",
@@ -34,7 +35,7 @@ FLOORS = {
         "jobs",
         "drawing",  # Triton, cache, formats
         "settings",
-        "errors keys metrics",
+        "addresses errors keys metrics",
     ),
     "batch": (
         "command",

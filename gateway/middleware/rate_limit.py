@@ -13,6 +13,7 @@ from limits.aio.strategies import MovingWindowRateLimiter
 from limits.storage import storage_from_string
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from gateway.addresses import client_network
 from gateway.errors import ApiError
 from gateway.middleware.authentication import ANYONE
 from gateway.middleware.protected_paths import needs_key
@@ -20,7 +21,7 @@ from gateway.settings import GatewaySettings
 
 
 class RateLimit:
-    """Counts requests that draw, by key, or by client address without keys.
+    """Counts requests that draw, by key, or without keys by client address; of IPv6, its /64.
 
     Raises ApiError with status 429.
     """
@@ -36,7 +37,7 @@ class RateLimit:
         if scope["type"] != "http" or not _is_limited(scope):
             return await self._app(scope, receive, send)
         caller = scope["state"]["caller"]
-        address = scope["client"][0] if scope.get("client") else ""
+        address = client_network(scope["client"][0]) if scope.get("client") else ""
         who = address if caller == ANYONE else caller
         with self._in_flight_of(who):
             await self._count(who)

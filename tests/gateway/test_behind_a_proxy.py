@@ -27,6 +27,17 @@ def test_each_client_has_limits_of_its_own(
     assert imagine(gateway, X_Forwarded_For="203.0.113.2") == second
 
 
+@pytest.mark.parametrize(
+    ("other", "status"),
+    [("2001:db8:0:1:ffff::2", 429), ("2001:db8:0:2::1", 200), ("::ffff:203.0.113.1", 200)],
+)
+def test_an_ipv6_network_is_one_client(start_gateway: Open, other: str, status: int) -> None:
+    """A client may take any of the 2**64 addresses of its network."""
+    gateway = start_gateway(rate_limit="1/minute")
+    assert imagine(gateway, X_Forwarded_For="2001:db8:0:1::1") == 200
+    assert imagine(gateway, X_Forwarded_For=other) == status
+
+
 def test_a_client_cannot_claim_another_address(start_gateway: Open) -> None:
     """The proxy appends the true address to what the client claims, and the last one counts."""
     gateway = start_gateway(rate_limit="1/minute")
