@@ -1,1 +1,1 @@
-"""The front door: HTTP for those who want pictures, not tensors. Talks to Triton over gRPC only."""
+"""The HTTP gateway. It takes HTTP requests and asks Triton for pictures over gRPC."""
