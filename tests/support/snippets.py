@@ -10,8 +10,10 @@ from pathlib import Path
 from tests.support.paths import ROOT
 from tests.support.stacks import Stack
 
+# What a reader has in the folder in which a snippet runs.
 THERE = (
-    "client.py relay_client request.json Makefile pyproject.toml scripts ray_stages models .venv"
+    *("client.py", "relay_client", "request.json", "Makefile", "pyproject.toml", "scripts"),
+    *("ray_stages", "env_settings", "models", ".venv"),
 )
 
 
@@ -22,7 +24,7 @@ def snippets(document: str, language: str) -> list[str]:
 
 def run_snippet(stack: Stack, folder: Path, command: list[str], snippet: str) -> str:
     """In a folder with what the reader has; the default ports are this stack's."""
-    for name in THERE.split():
+    for name in THERE:
         (folder / name).symlink_to(ROOT / name)
     text = snippet.replace("127.0.0.1:8000", stack.http).replace("127.0.0.1:8001", stack.grpc)
     text = text.replace("127.0.0.1:8080", stack.gateway.removeprefix("http://"))

@@ -17,7 +17,7 @@ from training.short_prompts import keeps
 
 TEXT = (ROOT / "docs" / "batch.md").read_text()
 SNIPPETS = re.findall(r"^```(toml|sh|python)\n(.*?)^```", TEXT, re.M | re.S)
-LINKED = ".venv batch examples models ray_stages"
+LINKED = ".venv batch env_settings examples models ray_stages"
 SECONDS = 500
 
 
