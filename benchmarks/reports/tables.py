@@ -97,7 +97,7 @@ def environment(facts: Mapping[str, Any]) -> str:
     machine = facts["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
     return (
-        f"CandidateResult {facts['measured']} at commit {facts['commit']}: {machine['processor']}, "
+        f"Measured {facts['measured']} at commit {facts['commit']}: {machine['processor']}, "
         f"{machine['cores']} cores, {machine['memory_gb']} GB, {machine['gpu'] or 'no GPU'}; "
         f"{versions}."
     )
