@@ -20,6 +20,7 @@ from batch.outputs.summary import RunSummary
 from batch.plan import describe_plan
 from batch.ray_cluster import ray_cluster
 from ray_stages.errors import StageFailed
+from ray_stages.families.checkpoint_files import examine
 from ray_stages.settings import Settings
 
 PROGRESS_SECONDS = 10.0
@@ -35,6 +36,7 @@ def run(pipeline: Pipeline, console: Console, *, dry_run: bool = False) -> RunSu
     from ray_stages.families.checkpoint import Checkpoint
 
     settings = service_settings(pipeline)
+    examine(settings.model, settings.model_variant)
     preparer = RowPreparer.create(pipeline, settings, Checkpoint(settings).card)
     output = OutputFolder.open(pipeline.output.path, pipeline.output.pictures)
     output.check_settings(picture_settings(pipeline))

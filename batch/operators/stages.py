@@ -76,7 +76,7 @@ class Denoise(StageActor):
     def load(self) -> None:
         settings = self.settings
         self.denoiser = Denoiser(self.checkpoint, self.open_network, settings.unet.deep_every)
-        warm_up.first_step(self.denoiser, self.card)
+        warm_up.default_picture(self.denoiser, self.card)
         self.max_rows = settings.unet.max_rows or warm_up.row_limit(self.denoiser, self.card)
         warm_up.prepare(self.denoiser, self.card, self.max_rows)
 

@@ -16,7 +16,7 @@ import torch
 from ray_stages.denoising import guidance, image_to_image
 from ray_stages.denoising.deep_cache import DeepCache, split
 from ray_stages.denoising.estimate import Mixture
-from ray_stages.errors import InvalidRequest
+from ray_stages.errors import InvalidRequest, StageFailed
 from ray_stages.families import networks
 from ray_stages.families.checkpoint import Checkpoint
 from ray_stages.requests import schedulers
@@ -166,16 +166,17 @@ class Denoiser:
 
     @torch.inference_mode()
     def advance(self, picture: Denoising, prediction: torch.Tensor) -> None:
-        """Guidance, then one step of the picture's own scheduler."""
+        """Guidance, then one step of the picture's own scheduler.
+
+        Raises StageFailed where the step gives values that are not finite.
+        """
         t = picture.timesteps[picture.step]
         mixture = Mixture(picture.scheduler, picture.latents, t)
         if len(prediction) == 2:
             prediction = guidance.combine(prediction, picture.guidance, mixture)
         if _is_due(picture.preview_every, picture.step + 1):
             picture.preview = mixture.original(prediction)
-        picture.latents = picture.scheduler.step(
-            prediction, t, picture.latents, return_dict=False, **picture.step_options
-        )[0]
+        picture.latents = _scheduler_step(picture, prediction)
         picture.step += 1
         if _is_due(picture.dump_every, picture.step):
             picture.dumped.append(picture.latents[0].float().cpu().numpy())
@@ -188,6 +189,7 @@ class Denoiser:
             channels = self.config.in_channels
             shape = (1, channels, request.height // self.factor, request.width // self.factor)
             noise = torch.randn(shape, generator=generator).to(self.device, self.dtype)
+            _begin_at_the_first(scheduler)
             return noise * scheduler.init_noise_sigma, scheduler.timesteps
         moments, strength = request.init.moments, request.init.strength
         own = torch.from_numpy(moments[[i if len(moments) > 1 else 0]])
@@ -220,6 +222,31 @@ class Denoiser:
         scale = torch.tensor([guidance_scale - 1.0])
         embedding: Any = Pipeline.get_guidance_scale_embedding(None, scale, embedding_dim=dim)
         return torch.as_tensor(embedding, device=self.device, dtype=self.dtype)
+
+
+def _begin_at_the_first(scheduler: Any) -> None:
+    """Where the first timestep stands twice, diffusers begins at the second of them, and has one
+    step too few in the end: Karras sigmas with zero terminal SNR round to it."""
+    timesteps = scheduler.timesteps
+    if len(timesteps) > 1 and timesteps[0] == timesteps[1]:
+        scheduler.set_begin_index(0)
+
+
+def _scheduler_step(picture: Denoising, prediction: torch.Tensor) -> torch.Tensor:
+    """Returns the latents after the step; raises StageFailed where they are not finite."""
+    t = picture.timesteps[picture.step]
+    name, at = type(picture.scheduler).__name__, f"step {picture.step + 1} of {picture.steps}"
+    help_ = "another scheduler or another number of steps may help"
+    try:
+        stepped = picture.scheduler.step(
+            prediction, t, picture.latents, return_dict=False, **picture.step_options
+        )
+    except (IndexError, TypeError, ValueError) as error:
+        raise StageFailed(f"unet: scheduler {name} failed at {at} ({error}); {help_}") from error
+    latents: torch.Tensor = stepped[0]
+    if not bool(latents.isfinite().all()):
+        raise StageFailed(f"unet: scheduler {name} gave values not finite at {at}; {help_}")
+    return latents
 
 
 def _is_due(every: int, step: int) -> bool:

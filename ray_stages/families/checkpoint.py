@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from ray_stages.families.checkpoint_files import CheckpointFiles
 from ray_stages.requests import schedulers
 from ray_stages.requests.model_card import ModelCard
 from ray_stages.runtimes.place import DTYPES
@@ -45,7 +46,11 @@ class Checkpoint:
     def tokenizer(self) -> Any:
         from transformers import CLIPTokenizer
 
-        return CLIPTokenizer.from_pretrained(self.settings.model, subfolder="tokenizer")
+        tokenizer = CLIPTokenizer.from_pretrained(self.settings.model, subfolder="tokenizer")
+        # One without a length of its own would say 10^30.
+        most = self._config("text_encoder", "config.json").get("max_position_embeddings", 77)
+        tokenizer.model_max_length = min(tokenizer.model_max_length, most)
+        return tokenizer
 
     def text_encoder(self) -> Any:
         from transformers import CLIPTextModel
@@ -64,7 +69,11 @@ class Checkpoint:
 
     @cached_property
     def scheduler_config(self) -> dict[str, Any]:
-        return self._config("scheduler", "scheduler_config.json")
+        """Its class is that of `model_index.json`, as diffusers has it: the two differ in folders
+        that older versions wrote."""
+        config = self._config("scheduler", "scheduler_config.json")
+        _, class_name = self._config("", "model_index.json").get("scheduler") or (None, None)
+        return {**config, "_class_name": class_name or config["_class_name"]}
 
     @cached_property
     def card(self) -> ModelCard:
@@ -100,14 +109,28 @@ class Checkpoint:
         return int(steps), float(guidance)
 
     def _load(self, part: Any, subfolder: str) -> Any:
-        model = part.from_pretrained(
+        """Raises ValueError where a weight that the part needs is not in its file."""
+        model, report = part.from_pretrained(
             self.settings.model,
             subfolder=subfolder,
             use_safetensors=True,
-            variant=self.settings.model_variant or None,
+            variant=self._variant(subfolder) or None,
+            output_loading_info=True,
         )
+        if missing := sorted(report["missing_keys"]):
+            named = ", ".join(missing[:3]) + (", …" if len(missing) > 3 else "")
+            raise ValueError(
+                f"MODEL={self.settings.model}: {len(missing)} weights of {subfolder} are in none "
+                f"of its files: {named}"
+            )
         self.parameters += sum(parameter.numel() for parameter in model.parameters())
         return model.to(self.device, self.dtype).eval().requires_grad_(False)
+
+    def _variant(self, part: str) -> str:
+        if Path(self.settings.model).is_dir():
+            files = CheckpointFiles(Path(self.settings.model), self.settings.model_variant)
+            return files.weights(part)[0]
+        return self.settings.model_variant
 
     def _config(self, subfolder: str, filename: str) -> dict[str, Any]:
         root = Path(self.settings.model)

@@ -24,12 +24,14 @@ from dataclasses import asdict
 from rich.console import Console
 
 from ray_stages.errors import StackFailed
+from ray_stages.families.checkpoint_files import examine
 from ray_stages.launcher.containers import CONTAINER_COMMANDS
 from ray_stages.launcher.health_check import CHECKS
 from ray_stages.launcher.stack import Stack
 from ray_stages.launcher.stack_file import RunningStack, StackFile
 from ray_stages.settings import Settings
 
+LOADS_MODEL = ("serve", "exec", "ray-head", "deploy")
 READY = """\
 ready
   open     {gateway}
@@ -116,6 +118,9 @@ def main() -> None:
     console = Console(stderr=True, highlight=False)
     try:
         settings = Settings.from_env()
+        if arguments.command in LOADS_MODEL:
+            for line in examine(settings.model, settings.model_variant):
+                console.print(f"MODEL={settings.model}: {line}", soft_wrap=True)
         if arguments.command == "check":
             CHECKS[arguments.part](settings)
         elif arguments.command in CONTAINER_COMMANDS:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from ray_stages.errors import InvalidRequest
+
 
 @dataclass(frozen=True)
 class SchedulerChoice:
@@ -33,6 +35,9 @@ SCHEDULERS: dict[str, SchedulerChoice] = {
 }
 
 
+# Options that one class gives a meaning which another does not know.
+OF_ONE_CLASS = {"algorithm_type", "solver_type"}
+SIGMAS = {"use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas"}
 # What diffusers' StableDiffusionPipeline sets in every scheduler it is given.
 PIPELINES_OWN = {"clip_sample": False, "steps_offset": 1}
 
@@ -50,9 +55,24 @@ def label_of(name: str) -> str:
 
 
 def create(name: str, config: dict[str, Any]) -> Any:
-    """A fresh one: its `step` keeps state, so two pictures never share it (diffusers #3672)."""
+    """A fresh one: its `step` keeps state, so two pictures never share it (diffusers #3672).
+
+    config: the checkpoint's own. Raises InvalidRequest where it does not fit the scheduler.
+    """
     import diffusers
 
+    own_class = config["_class_name"]
+    choice = SCHEDULERS.get(name) or SchedulerChoice(own_class, name)
     config = {**config, **PIPELINES_OWN}
-    choice = SCHEDULERS.get(name) or SchedulerChoice(config["_class_name"], name)
-    return getattr(diffusers, choice.class_name).from_config(config, **choice.overrides)
+    if choice.class_name != own_class:
+        config = {key: value for key, value in config.items() if key not in OF_ONE_CLASS}
+    if SIGMAS & choice.overrides.keys():
+        config |= dict.fromkeys(SIGMAS, False)
+    # Only a UNet with twice the channels predicts a variance, and none that is served has them.
+    if str(config.get("variance_type")).startswith("learned"):
+        config["variance_type"] = "fixed_small"
+    try:
+        return getattr(diffusers, choice.class_name).from_config(config, **choice.overrides)
+    except (NotImplementedError, ValueError) as error:
+        limit = f"one that the checkpoint's own scheduler configuration fits ({error})"
+        raise InvalidRequest("scheduler", name, limit) from error

@@ -24,7 +24,7 @@ def precisions(device: torch.device) -> tuple[str, ...]:
 def as_loaded(network: Network) -> Runtime:
     """The module itself, in the type it has."""
     precision = next(name for name, dtype in DTYPES.items() if dtype == network.dtype)
-    return Runtime(NAME, precision, in_precision(network, precision))
+    return Runtime(NAME, precision, in_precision(network, precision), network=network.name)
 
 
 def open_network(network: Network, precision: str, place: Place) -> Runtime:

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from ray_stages.errors import Overloaded
+from ray_stages.errors import Overloaded, RelayError
 from ray_stages.requests.fields import Array
 
 T = TypeVar("T")
@@ -73,11 +73,14 @@ class InParts:
 
 def of_each(
     compute: Callable[[Sequence[T]], list[R]], requests: Sequence[T]
-) -> list[R | Overloaded]:
-    """Of all together; where one is too large for memory, of each alone, so that it harms none."""
+) -> list[R | RelayError]:
+    """Of all together; where one fails (too large for memory, not finite), of each alone.
+
+    A request that fails has its error in the list, and harms none of the others.
+    """
     try:
         return [*compute(requests)]
-    except Overloaded as error:
+    except RelayError as error:
         if len(requests) == 1:
             return [error]
     return [result for request in requests for result in of_each(compute, [request])]

@@ -9,6 +9,8 @@ from functools import cached_property
 
 import torch
 
+from ray_stages.errors import StageFailed
+
 Tensors = tuple[torch.Tensor, ...]
 
 
@@ -73,16 +75,44 @@ def cast(tensors: Sequence[torch.Tensor], dtype: torch.dtype) -> Tensors:
 class Runtime:
     """Computes a network: its inputs in, its outputs out, for any rows and sizes.
 
-    specialize: makes calls with inputs of these shapes faster, where a runtime can do that.
+    specialize: makes calls with inputs of these shapes faster, where a runtime can do that;
+    network: its name, for errors; exact: computes the same in float32, or None where `compute`
+    does already.
     """
 
     name: str
     precision: str
     compute: Callable[..., Tensors]
     specialize: Callable[..., None] | None = None
+    network: str = "the network"
+    exact: Callable[..., Tensors] | None = None
 
     def __call__(self, *inputs: torch.Tensor) -> Tensors:
-        return self.compute(*inputs)
+        """Rows with a value that is not finite are computed again by `exact`.
+
+        Raises StageFailed where they still are not. No picture is ever made of such values.
+        """
+        outputs = self.compute(*inputs)
+        bad = ~_finite_rows(outputs)
+        return self._again(inputs, outputs, bad) if bool(bad.any()) else outputs
+
+    def _again(self, inputs: Tensors, outputs: Tensors, bad: torch.Tensor) -> Tensors:
+        if self.exact is None:
+            raise self._not_finite("")
+        exact = self.exact(*(one[bad] for one in inputs))
+        if not bool(_finite_rows(exact).all()):
+            raise self._not_finite(", nor in float32")
+        outputs = tuple(one.clone() for one in outputs)
+        for output, rows in zip(outputs, exact, strict=True):
+            output[bad] = rows.to(output)
+        return outputs
+
+    def _not_finite(self, more: str) -> StageFailed:
+        return StageFailed(
+            f"{self.network}: the result is not finite in {self.precision} on {self.name}{more}; "
+            "the weights of the checkpoint overflow here: a variant of it that was made for half "
+            "precision, another seed or fewer guidance may help"
+        )
 
     def prepare(self, *inputs: torch.Tensor) -> None:
         """May take a second: not for when somebody waits."""
@@ -92,6 +122,11 @@ class Runtime:
 
     def __str__(self) -> str:
         return f"{self.name}/{self.precision}"
+
+
+def _finite_rows(outputs: Tensors) -> torch.Tensor:
+    """bool [rows]: which rows of all outputs have finite values only."""
+    return torch.stack([one.isfinite().flatten(1).all(1) for one in outputs]).all(0)
 
 
 Opener = Callable[[Network], Runtime]

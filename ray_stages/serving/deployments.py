@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ray import serve
 
-from ray_stages.errors import Overloaded
+from ray_stages.errors import RelayError
 from ray_stages.requests.fields import Array
 from ray_stages.requests.stage_requests import (
     DecodeRequest,
@@ -61,13 +61,15 @@ class TextEncoderDeployment(StageReplica):
     async def __call__(self, ticket: Ticket, request: TextRequest) -> StageResult:
         arrived = time.monotonic()
         outputs, began, ended = await self.encode(request)
+        if isinstance(outputs, RelayError):
+            raise outputs
         return self.result(ticket, outputs, (arrived, began, ended))
 
     @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=0)
     async def encode(self, requests: list[TextRequest]) -> list[tuple[Any, float, float]]:
-        """Returns outputs, and when computing began and ended, for each request."""
+        """Returns outputs or an error, and when computing began and ended, for each request."""
         began = time.monotonic()
-        outputs = await self.torch.run(lambda: self.encoder.encode(requests))
+        outputs = await self.torch.run(lambda: of_each(self.encoder.encode, requests))
         ended = time.monotonic()
         return [(output, began, ended) for output in outputs]
 
@@ -86,7 +88,7 @@ class UNetDeployment(StageReplica):
         super().__init__(settings)
         denoiser = self.set_up(
             lambda: Denoiser(self.checkpoint, self.open_network, settings.unet.deep_every),
-            lambda denoiser: warm_up.first_step(denoiser, self.card()),
+            lambda denoiser: warm_up.default_picture(denoiser, self.card()),
         )
         rows = self.torch.submit(lambda: self._row_limit(denoiser)).result()
         self.torch.submit(lambda: warm_up.prepare(denoiser, self.card(), rows)).result()
@@ -184,7 +186,7 @@ class VAEDecoderDeployment(StageReplica):
     async def __call__(self, ticket: Ticket, request: DecodeRequest) -> StageResult:
         arrived = time.monotonic()
         files, began, ended = await self.decode(request)
-        if isinstance(files, Overloaded):
+        if isinstance(files, RelayError):
             raise files
         outputs: dict[str, Array] = {
             "image": np.array(files if request.encoding == "raw" else [], np.object_),
@@ -194,7 +196,7 @@ class VAEDecoderDeployment(StageReplica):
 
     @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=0)
     async def decode(self, requests: list[DecodeRequest]) -> list[tuple[Any, float, float]]:
-        """Returns files or Overloaded, and when computing began and ended, for each request."""
+        """Returns files or an error, and when computing began and ended, for each request."""
         began = time.monotonic()
         files = await self.torch.run(lambda: of_each(self.decoder.decode, requests))
         ended = time.monotonic()
@@ -223,7 +225,7 @@ class VAEEncoderDeployment(StageReplica):
         loop = asyncio.get_running_loop()
         pixels, read_seconds = await loop.run_in_executor(self.readers, self._read, request)
         moments, began, ended = await self.encode(pixels)
-        if isinstance(moments, Overloaded):
+        if isinstance(moments, RelayError):
             raise moments
         _, height, width, _ = pixels.shape
         outputs: dict[str, Array] = {
@@ -240,7 +242,7 @@ class VAEEncoderDeployment(StageReplica):
 
     @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=0)
     async def encode(self, requests: list[Array]) -> list[tuple[Any, float, float]]:
-        """Returns moments or Overloaded, and when computing began and ended, for each request."""
+        """Returns moments or an error, and when computing began and ended, for each request."""
         began = time.monotonic()
         moments = await self.torch.run(lambda: of_each(self.encoder.encode, requests))
         ended = time.monotonic()

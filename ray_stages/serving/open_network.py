@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+
+import torch
+
 from ray_stages.families.checkpoint import Checkpoint
+from ray_stages.families.networks import NETWORKS
+from ray_stages.runtimes import eager
 from ray_stages.runtimes.choice import open_fastest
-from ray_stages.runtimes.network import Network, Opener, Runtime
+from ray_stages.runtimes.network import Network, Opener, Runtime, Tensors, cast
 from ray_stages.runtimes.place import Place
 from ray_stages.serving.calibration import Calibration
 
@@ -21,6 +29,24 @@ def opener(checkpoint: Checkpoint, stage: str, threads: int = 0) -> Opener:
     )
 
     def open_network(network: Network) -> Runtime:
-        return open_fastest(network, place, own.runtime, settings.precision)
+        runtime = open_fastest(network, place, own.runtime, settings.precision)
+        exact = None if runtime.precision == "float32" else in_float32(checkpoint, network)
+        return replace(runtime, network=network.name, exact=exact)
 
     return open_network
+
+
+def in_float32(checkpoint: Checkpoint, network: Network) -> Callable[..., Tensors] | None:
+    """Computes the network in float32 by PyTorch; None for one that has more than one output.
+
+    The weights are loaded at the first call, because few checkpoints ever need it.
+    """
+    if len(network.outputs) > 1 or network.name not in NETWORKS:
+        return None
+    settings = checkpoint.settings.replace(precision="float32")
+
+    @cache
+    def opened() -> Callable[..., Tensors]:
+        return eager.as_loaded(NETWORKS[network.name](Checkpoint(settings))).compute
+
+    return lambda *inputs: opened()(*cast(inputs, torch.float32))

@@ -13,14 +13,27 @@ from ray_stages.requests.model_card import ModelCard
 from ray_stages.requests.stage_requests import DenoiseRequest, Guidance
 
 PREPARE_SECONDS = 5.0
+PICTURE_SECONDS = 10.0
 
 
-def first_step(denoiser: Denoiser, card: ModelCard) -> None:
+def default_picture(denoiser: Denoiser, card: ModelCard) -> None:
+    """Takes a picture of the default size, scheduler and steps through all steps.
+
+    Raises StageFailed where a value is not finite, so that a replica that cannot draw is never
+    ready. Where the UNet takes long, its latest prediction serves for the steps that are left
+    after PICTURE_SECONDS.
+    """
     embeds = np.zeros((1, networks.TOKENS, card.embed_dim), np.float32)
     size = (card.height, card.width)
     request = DenoiseRequest(embeds, embeds, [0], card.steps, Guidance(2), *size, card.scheduler)
     picture = denoiser.start(request, 0)
-    denoiser.advance(picture, denoiser.predict([picture])[0])
+    end = time.monotonic() + PICTURE_SECONDS
+    prediction = denoiser.predict([picture])[0]
+    denoiser.advance(picture, prediction)
+    while not picture.done:
+        if time.monotonic() < end:
+            prediction = denoiser.predict([picture])[0]
+        denoiser.advance(picture, prediction)
 
 
 def row_limit(denoiser: Denoiser, card: ModelCard) -> int:

@@ -48,9 +48,14 @@ class ImageDecoder:
 
     @torch.inference_mode()
     def prepare(self, pictures: int, height: int, width: int) -> None:
-        """For so many of this size at once; see `Runtime.prepare`. Sizes in latents."""
+        """For so many of this size at once; see `Runtime.prepare`. Sizes in latents.
+
+        Raises StageFailed where the decoder gives values that are not finite.
+        """
         shape = (pictures, self.channels, height, width)
-        self.runtime.prepare(torch.zeros(shape).to(self.device, self.dtype))
+        latents = torch.zeros(shape).to(self.device, self.dtype)
+        self.runtime.prepare(latents)
+        self.runtime(latents)
 
     @torch.inference_mode()
     def _decoded(self, latents: Array) -> Array:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from diffusers import DDIMScheduler, StableDiffusionPipeline
+from safetensors.torch import load_file, save_file
 
 from ray_stages.families.checkpoint import Checkpoint
 from ray_stages.settings import Precision, Settings
@@ -68,3 +70,41 @@ def test_weights_that_are_pickles_are_not_loaded(
     torch.save({}, folder / "unet" / "diffusion_pytorch_model.bin")
     with pytest.raises(OSError, match="safetensors"):
         Checkpoint(Settings(model=str(folder), device="cpu")).unet()
+
+
+@pytest.mark.parametrize("part", ["text_encoder", "unet", "vae"])
+def test_weights_that_are_missing_are_named_and_never_made_up(
+    checkpoint_folder: Callable[[str], Path], tmp_path: Path, part: str
+) -> None:
+    folder = shutil.copytree(checkpoint_folder("sd15"), tmp_path / "partial")
+    (file,) = (folder / part).glob("*.safetensors")
+    weights = load_file(file)
+    gone = sorted(weights)[3]
+    del weights[gone]
+    save_file(weights, file, metadata={"format": "pt"})
+    checkpoint = Checkpoint(Settings(model=str(folder), device="cpu"))
+    with pytest.raises(ValueError, match=f"1 weights of {part} are in none of its files: {gone}"):
+        getattr(checkpoint, part)()
+
+
+def test_the_schedulers_class_is_that_of_the_model_index(
+    checkpoint_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(checkpoint_folder("sd15"), tmp_path / "own")
+    index = json.loads((folder / "model_index.json").read_text())
+    index["scheduler"] = ["diffusers", "DDIMScheduler"]
+    (folder / "model_index.json").write_text(json.dumps(index))
+    assert Checkpoint(Settings(model=str(folder), device="cpu")).card.scheduler == "ddim"
+    assert type(StableDiffusionPipeline.from_pretrained(folder).scheduler) is DDIMScheduler
+
+
+def test_a_tokenizer_without_a_length_has_that_of_its_text_encoder(
+    checkpoint_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(checkpoint_folder("sd15"), tmp_path / "own")
+    file = folder / "tokenizer" / "tokenizer_config.json"
+    config = json.loads(file.read_text())
+    del config["model_max_length"]
+    file.write_text(json.dumps(config))
+    tokenizer = Checkpoint(Settings(model=str(folder), device="cpu")).tokenizer()
+    assert tokenizer.model_max_length == 77

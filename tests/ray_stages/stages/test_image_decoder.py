@@ -4,10 +4,15 @@ import io
 from collections.abc import Callable
 
 import numpy as np
+import torch
 from PIL import Image
 
+from ray_stages.errors import StageFailed
 from ray_stages.families.checkpoint import Checkpoint
 from ray_stages.requests.stage_requests import DecodeRequest
+from ray_stages.runtimes import eager
+from ray_stages.runtimes.memory import of_each
+from ray_stages.runtimes.network import Network, Runtime, Tensors
 from ray_stages.stages.image_decoder import ImageDecoder, encode_png
 
 PIXELS = np.arange(16 * 8 * 3, dtype=np.uint8).reshape(16, 8, 3)
@@ -75,3 +80,22 @@ def test_requests_of_any_size_keep_their_order(load: Callable[[str], Checkpoint]
         for alone, png in zip(decoder.decode([request])[0], files, strict=True):
             difference = np.asarray(read(alone)).astype(int) - np.asarray(read(png))
             assert np.abs(difference).max() <= 1
+
+
+def test_latents_that_overflow_harm_no_other_and_never_become_black(
+    load: Callable[[str], Checkpoint],
+) -> None:
+    def overflowing(network: Network) -> Runtime:
+        def compute(latents: torch.Tensor) -> Tensors:
+            (pixels,) = eager.as_loaded(network).compute(latents)
+            return (torch.where(latents.amax((1, 2, 3), keepdim=True) > 50, torch.nan, pixels),)
+
+        return Runtime("torch", "float32", compute, network=network.name)
+
+    decoder = ImageDecoder(load("sd15"), overflowing)
+    latents = np.zeros((1, 4, 8, 8), np.float32)
+    good, bad = (DecodeRequest(latents + value, [{}], "raw") for value in (1, 100))
+    drawn, refused = of_each(decoder.decode, [good, bad])
+    assert drawn == decoder.decode([good])[0]
+    assert isinstance(refused, StageFailed)
+    assert str(refused).startswith("vae_decoder: the result is not finite")
