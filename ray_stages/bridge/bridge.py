@@ -255,7 +255,7 @@ class Bridge:
             return errors.RequestCancelled(f"{self.model}: request {request_id} was cancelled")
         cause = getattr(error, "cause", None)
         error = cause if isinstance(cause, errors.RelayError) else error
-        if isinstance(error, errors.RelayError):
+        if isinstance(error, errors.RelayError) and not isinstance(error, errors.StageFailed):
             return error
         if isinstance(error, BackPressureError):
             return errors.Overloaded(f"{self.model}: every replica's queue is full")
@@ -264,6 +264,8 @@ class Bridge:
             return errors.StageUnavailable(f"{self.model}: no replica left in {attempts} attempts")
         trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
         pb_utils.Logger.log_error(f"stage={self.model} event=bug request_id={request_id}\n{trace}")
+        if isinstance(error, errors.StageFailed):
+            return error
         return errors.StageFailed(f"{self.model} failed; its log knows request {request_id}")
 
     def _log(self, event: str, request_id: str | None = None, **facts: object) -> None:

@@ -35,8 +35,8 @@ SCHEDULERS: dict[str, SchedulerChoice] = {
 }
 
 
-# Options that one class gives a meaning which another does not know.
-OF_ONE_CLASS = {"algorithm_type", "solver_type"}
+# Options whose meaning, or whose right default, is another in each class.
+OF_ONE_CLASS = {"algorithm_type", "solver_type", "lower_order_final"}
 SIGMAS = {"use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas"}
 # What diffusers' StableDiffusionPipeline sets in every scheduler it is given.
 PIPELINES_OWN = {"clip_sample": False, "steps_offset": 1}
