@@ -18,11 +18,13 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.api import images, imagine, jobs, service
 from gateway.api.docs import add_docs
 from gateway.dependencies import open_dependencies
-from gateway.errors import ERROR_RESPONSES, handle_error
+from gateway.errors import ERROR_RESPONSES, ApiError, handle_error
+from gateway.keys import ApiKeys
 from gateway.metrics import Metrics
 from gateway.middleware.access_log import AccessLog
 from gateway.middleware.authentication import Authentication
@@ -43,11 +45,11 @@ EXPOSED_HEADERS = [
 
 
 def create_app(settings: GatewaySettings) -> FastAPI:
-    metrics = Metrics()
+    metrics, keys = Metrics(), settings.keys()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_dependencies(settings, metrics) as dependencies:
+        async with open_dependencies(settings, metrics, keys) as dependencies:
             app.state.dependencies = dependencies
             yield
 
@@ -55,7 +57,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         title="Latent Relay",
         description="Text to image. Errors have OpenAI's shape.",
         lifespan=lifespan,
-        middleware=_middleware(settings, metrics),
+        middleware=_middleware(settings, metrics, keys),
         exception_handlers=dict.fromkeys(HANDLED_ERRORS, handle_error),
         docs_url=None,
         redoc_url=None,
@@ -64,12 +66,23 @@ def create_app(settings: GatewaySettings) -> FastAPI:
     add_docs(app)
     for router in ROUTERS:
         app.include_router(router, responses=ERROR_RESPONSES)
-    if (PAGE / "index.html").exists():
-        app.mount("/", StaticFiles(directory=PAGE, html=True), name="page")
+    app.router.default = _fallback()
     return app
 
 
-def _middleware(settings: GatewaySettings, metrics: Metrics) -> list[Middleware]:
+def _fallback() -> ASGIApp:
+    """The page. Not a mount at `/`, which would match each path that has another method."""
+    page = StaticFiles(directory=PAGE, html=True)
+
+    async def fallback(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD"):
+            raise ApiError(404, "no such path; see /docs", code="not_found")
+        await page(scope, receive, send)
+
+    return fallback
+
+
+def _middleware(settings: GatewaySettings, metrics: Metrics, keys: ApiKeys) -> list[Middleware]:
     """In the order in which a request passes them: the first is the outermost."""
     cors: dict[str, Any] = {
         "allow_origins": settings.cors_origins,
@@ -84,7 +97,7 @@ def _middleware(settings: GatewaySettings, metrics: Metrics) -> list[Middleware]
         Middleware(CancelOnDisconnect),
         Middleware(BodyLimit, max_bytes=settings.max_body_bytes, seconds=settings.body_seconds),
         Middleware(RequestOrigin, settings=settings),
-        Middleware(Authentication, settings=settings),
+        Middleware(Authentication, settings=settings, keys=keys),
         Middleware(RateLimit, settings=settings),
         Middleware(Idempotency, seconds=settings.results_seconds),
     ]

@@ -18,6 +18,7 @@ from gateway.jobs.job_runner import JobRunner
 from gateway.jobs.jobs import Jobs
 from gateway.jobs.open_store import open_store
 from gateway.jobs.store import Store
+from gateway.keys import ApiKeys
 from gateway.metrics import Metrics
 from gateway.settings import GatewaySettings
 
@@ -28,6 +29,7 @@ class Dependencies:
 
     settings: GatewaySettings
     metrics: Metrics
+    keys: ApiKeys
     triton: TritonClient
     store: Store
     image_service: ImageService
@@ -44,7 +46,7 @@ class Dependencies:
 
 @asynccontextmanager
 async def open_dependencies(
-    settings: GatewaySettings, metrics: Metrics
+    settings: GatewaySettings, metrics: Metrics, keys: ApiKeys
 ) -> AsyncIterator[Dependencies]:
     triton = TritonClient(settings.triton_grpc, settings.triton_tls_ca)
     store = await open_store(settings.store, settings.checkpoint, settings.store_bytes)
@@ -64,6 +66,7 @@ async def open_dependencies(
         yield Dependencies(
             settings,
             metrics,
+            keys,
             triton,
             store,
             image_service,

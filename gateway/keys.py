@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
 import re
 import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
+log = logging.getLogger("gateway.keys")
 PREFIX = "lr-"
 LINE = re.compile(r"(?P<hash>[0-9a-f]{64})(\s+(?P<name>[\w.-]{1,64}))?")
 
@@ -34,16 +36,37 @@ class ApiKeys:
         """Raises ValueError for a line, and OSError for a file, that cannot be read."""
         self._from_environment = parse_lines(lines)
         self._file = file
-        self._loaded = (0.0, self._from_environment)
-        self.names_by_hash()
+        self._version: tuple[int, int, int] | None = None
+        self._names = self._from_environment
+        self._problem = ""  # why the file cannot be read now
+        self._load()
 
     def names_by_hash(self) -> dict[str, str]:
-        if self._file is not None:
-            changed = self._file.stat().st_mtime
-            if changed != self._loaded[0]:
-                lines = self._file.read_text().splitlines()
-                self._loaded = (changed, {**self._from_environment, **parse_lines(lines)})
-        return self._loaded[1]
+        """Those of the last readable version of the file."""
+        try:
+            self._load()
+        except (OSError, ValueError) as error:
+            problem = f"API_KEYS_FILE: {error}; the keys of its last readable version hold"
+            if problem != self._problem:
+                log.error("%s", problem)
+            self._problem = problem
+        return self._names
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether the file cannot be read now. The log says why."""
+        self.names_by_hash()
+        return bool(self._problem)
+
+    def _load(self) -> None:
+        if self._file is None:
+            return
+        status = self._file.stat()
+        version = (status.st_mtime_ns, status.st_size, status.st_ino)
+        if version != self._version or self._problem:
+            lines = self._file.read_text().splitlines()
+            self._names = {**self._from_environment, **parse_lines(lines)}
+            self._version, self._problem = version, ""
 
     def name_of(self, key: str) -> str | None:
         """The name of a key, or None for an unknown one, in the same time for every key."""

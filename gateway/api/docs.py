@@ -35,6 +35,7 @@ def add_docs(app: FastAPI) -> None:
     allowed = " ".join(f"'sha256-{digest}'" for digest in hashes)
     headers = {"Content-Security-Policy": f"{CONTENT_SECURITY_POLICY}; script-src 'self' {allowed}"}
 
+    @app.head("/docs", include_in_schema=False)
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
         return HTMLResponse(html.body, headers=headers)

@@ -56,6 +56,13 @@ async def edits(
     return await _respond(dependencies, request, body, generation, "image_edit")
 
 
+@router.post("/variations", include_in_schema=False)
+async def variations() -> Response:
+    reason = "there are no variations; /v1/images/edits draws from a picture, with a strength"
+    raise ApiError(404, reason, code="not_supported")
+
+
+@router.head("/files/{id}", include_in_schema=False)
 @router.get(
     "/files/{id}",
     summary="Fetch a picture that was answered with response_format=url",

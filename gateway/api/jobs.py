@@ -38,6 +38,7 @@ async def submit(body: CreateJobRequest, request: Request, dependencies: Injecte
     return JSONResponse(await _state(dependencies, request, job), 202, headers)
 
 
+@router.head("/{id}", include_in_schema=False)
 @router.get("/{id}", summary="See how far it is", name="job")
 async def poll(id: str, request: Request, dependencies: Injected) -> Response:
     """`position` is 1 for the job that runs next, and null for one that does not wait. `data` has
@@ -53,6 +54,7 @@ async def cancel(id: str, request: Request, dependencies: Injected) -> Response:
     return await _state_response(dependencies, request, job)
 
 
+@router.head("/{id}/events", include_in_schema=False)
 @router.get(
     "/{id}/events",
     summary="Watch",
@@ -63,9 +65,12 @@ async def watch(id: str, request: Request, dependencies: Injected) -> Response:
     """An event `job` now and at each change until the job has ended. It has `preview` (a PNG in
     base64) when there is a new one. A client that connects again begins with the present state."""
     job = await dependencies.jobs.find(id, request.state.caller)
+    if request.method == "HEAD":
+        return Response(media_type="text/event-stream", headers=STATE_HEADERS)
     return await event_stream_response(_state_changes(dependencies, request, job))
 
 
+@router.head("/{id}/images/{index}", include_in_schema=False)
 @router.get(
     "/{id}/images/{index}",
     summary="Fetch a picture",

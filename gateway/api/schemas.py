@@ -8,17 +8,19 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from typing import Annotated, Any, Literal
+from collections.abc import Collection
+from typing import Annotated, Any, ClassVar, Literal
 
 from fastapi import UploadFile
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from gateway.api.field_names import OPENAI_ONLY, rename_fields
 from gateway.drawing.formats import Format
 from gateway.drawing.generation_request import SEED_LIMIT, GenerationRequest
 from gateway.errors import ApiError
 from relay_client.options import OPTIONS
 
-SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
+SIZE = re.compile(r"([0-9]{1,5})x([0-9]{1,5})")
 EXAMPLE_PROMPT = "a large yellow star on a black background"
 
 Seed = Annotated[int | None, Field(ge=0, lt=SEED_LIMIT, description="A random one where left out.")]
@@ -26,9 +28,14 @@ Size = Annotated[str, Field(description="`WxH` in pixels, or `auto`: the model's
 
 
 class GenerationOptions(BaseModel):
-    """An option that is left out has the model's default."""
+    """An option that is left out has the model's default. So has one that is null.
+
+    The names in `field_names.SYNONYMS` work, too. Any other unknown field is refused.
+    """
 
     model_config = ConfigDict(allow_inf_nan=False)
+    ignored: ClassVar[Collection[str]] = ()
+    empty_is_absent: ClassVar[bool] = False
 
     prompt: Annotated[str, Field(examples=[EXAMPLE_PROMPT])]
     negative_prompt: str | None = None
@@ -36,6 +43,57 @@ class GenerationOptions(BaseModel):
     steps: int | None = None
     guidance_scale: float | None = None
     scheduler: Annotated[str | None, Field(examples=["euler"])] = None
+    size: Size | None = "auto"
+    width: Annotated[int | None, Field(description="Of the picture, instead of `size`.")] = None
+    height: Annotated[int | None, Field(description="Of the picture, instead of `size`.")] = None
+    priority: Annotated[int | None, Field(description="1 goes first, 9 last; default 5.")] = None
+    guidance_rescale: float | None = None
+    guidance_start: float | None = None
+    guidance_end: float | None = None
+    dynamic_threshold: float | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rename_fields(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        if cls.empty_is_absent:
+            given = {name: value for name, value in given.items() if value != ""}
+        known = {field.alias or name for name, field in cls.model_fields.items()}
+        return rename_fields(given, known, cls.ignored)
+
+    @field_validator("seed", mode="before")
+    @classmethod
+    def _refuse_negative_seed(cls, seed: object) -> object:
+        if isinstance(seed, int | str) and str(seed).strip().startswith("-"):
+            raise ValueError(f"expected 0 to {SEED_LIMIT - 1}; leave it out for a random one")
+        return seed
+
+    @field_validator("prompt", "negative_prompt", "scheduler")
+    @classmethod
+    def _check_text(cls, text: str | None) -> str | None:
+        try:
+            (text or "").encode()
+        except UnicodeEncodeError:  # half of a surrogate pair, which JSON can hold
+            raise ValueError("not text that can be written as UTF-8") from None
+        return text
+
+    @field_validator("size")
+    @classmethod
+    def _check_size(cls, size: str | None) -> str | None:
+        if size not in (None, "", "auto") and not SIZE.fullmatch(size):
+            raise ValueError("expected WxH in pixels, or auto")
+        return size
+
+    def _width_and_height(self) -> tuple[int | None, int | None]:
+        """Raises ApiError where size and width or height disagree."""
+        found = SIZE.fullmatch(self.size or "")
+        if not found:
+            return self.width, self.height
+        width, height = map(int, found.groups())
+        if self.width not in (None, width) or self.height not in (None, height):
+            raise ApiError(400, "size: not the width and height of the same request", param="size")
+        return width, height
 
     def _generation_request(
         self, n: int, width: int | None, height: int | None, **rest: Any
@@ -48,44 +106,35 @@ class GenerationOptions(BaseModel):
 class ImagineQuery(GenerationOptions):
     """The query parameters of `GET /imagine`."""
 
-    guidance: Annotated[float | None, Field(description="The same as guidance_scale.")] = None
-    img_size: Annotated[int | None, Field(description="Width and height of a square.")] = None
-    width: int | None = None
-    height: int | None = None
+    empty_is_absent = True
 
-    @model_validator(mode="after")
-    def _use_guidance(self) -> ImagineQuery:
-        if self.guidance_scale is None:
-            self.guidance_scale = self.guidance
-        return self
+    img_size: Annotated[
+        int | None, Field(description="Width and height, where they are left out.")
+    ] = None
 
     def generation_request(self) -> GenerationRequest:
-        width, height = self.width or self.img_size, self.height or self.img_size
-        return self._generation_request(1, width, height)
+        sides = (self.img_size if side is None else side for side in self._width_and_height())
+        return self._generation_request(1, *sides)
 
 
 class ImageRequest(GenerationOptions):
-    """Other fields of OpenAI's API (`quality`, `background`, `user` …) are accepted and ignored."""
+    """OpenAI's fields in `field_names.OPENAI_ONLY` are accepted, and ignored."""
+
+    ignored = OPENAI_ONLY
 
     n: Annotated[int, Field(ge=1, le=10)] = 1
-    size: Size | None = "auto"
     model: Annotated[
         str | None, Field(description="The served model, or left out; see `/v1/models`.")
     ] = None
     output_format: Literal["png", "jpeg", "webp"] | None = "png"
     output_compression: Annotated[int | None, Field(ge=0, le=100)] = None
-    priority: Annotated[int | None, Field(description="1 goes first, 9 last; default 5.")] = None
-    guidance_rescale: float | None = None
-    guidance_start: float | None = None
-    guidance_end: float | None = None
-    dynamic_threshold: float | None = None
 
-    @field_validator("size")
+    @model_validator(mode="before")
     @classmethod
-    def _check_size(cls, size: str | None) -> str | None:
-        if size not in (None, "", "auto") and not SIZE.fullmatch(size):
-            raise ValueError("expected WxH in pixels, or auto")
-        return size
+    def _refuse_transparency(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("background") == "transparent":
+            raise ApiError(400, "background: pictures are opaque", param="background")
+        return given
 
     @property
     def format(self) -> Format:
@@ -93,8 +142,7 @@ class ImageRequest(GenerationOptions):
 
     def _from_image(self, image: bytes | None, strength: float | None) -> GenerationRequest:
         """image: the file to start from, or None for text to image."""
-        found = SIZE.fullmatch(self.size or "")
-        width, height = map(int, found.groups()) if found else (None, None)
+        width, height = self._width_and_height()
         return self._generation_request(self.n, width, height, init_image=image, strength=strength)
 
 
@@ -122,6 +170,8 @@ class CreateImageEditRequest(ImmediateImageRequest):
 
     `image` is a PNG, JPEG or WebP file. `strength` is the share of the steps that change it.
     """
+
+    empty_is_absent = True
 
     image: list[UploadFile] = []
     images: Annotated[list[UploadFile], Field(alias="image[]")] = []
@@ -153,6 +203,8 @@ class CreateJobRequest(ImageRequest):
     ] = False
 
     def generation_request(self) -> GenerationRequest:
+        if self.image is None and self.strength is not None:
+            raise ApiError(400, "strength: needs an image to start from", param="strength")
         if self.image is None:
             return self._from_image(None, None)
         try:

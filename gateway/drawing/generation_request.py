@@ -63,8 +63,6 @@ class GenerationRequest:
             inputs |= option_tensors({**self.options, "seed": self.seeds})
         except RequestError as error:
             raise ApiError.from_triton(error.code, str(error)) from error
-        except UnicodeEncodeError as error:  # half of a surrogate pair, which JSON can hold
-            raise ApiError(400, "prompt: not text that can be written as UTF-8") from error
         if self.init_image is not None:
             inputs["init_image"] = np.array([self.init_image], np.object_)
         if self.strength is not None:

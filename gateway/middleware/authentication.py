@@ -6,6 +6,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.errors import ApiError
+from gateway.keys import ApiKeys
 from gateway.middleware.protected_paths import needs_key
 from gateway.settings import GatewaySettings
 
@@ -18,10 +19,10 @@ class Authentication:
     Raises ApiError with status 401 where the key is missing or unknown.
     """
 
-    def __init__(self, app: ASGIApp, settings: GatewaySettings) -> None:
+    def __init__(self, app: ASGIApp, settings: GatewaySettings, keys: ApiKeys) -> None:
         self._app = app
         self._needs_keys = settings.needs_keys
-        self._keys = settings.keys()
+        self._keys = keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and needs_key(scope["path"]):

@@ -221,7 +221,8 @@ def _seeds(tensor: Array | None, n: int) -> list[int]:
         raise InvalidRequest("seed", f"{len(given)} seeds", fields.one_or_each(n))
     for seed in given:
         if seed < 0:
-            raise InvalidRequest("seed", seed, f"0 to {MAX_SEED}")
+            limits = f"0 to {MAX_SEED}; leave it out for a random one"
+            raise InvalidRequest("seed", seed, limits)
     if len(given) == n:
         return given
     return [(given[0] + i) % (MAX_SEED + 1) for i in range(n)]

@@ -104,7 +104,8 @@ def test_no_cache_at_all(
         ({"prompt": "a", "seed": 2**63}, "seed"),
         ({"prompt": "a", "steps": "many"}, "steps"),
         ({"prompt": "a", "steps": 2**40}, "steps"),
-        ({"prompt": "a", "guidance": "nan"}, "guidance"),
+        ({"prompt": "a", "guidance": "nan"}, "guidance_scale"),
+        ({"prompt": "a", "width": "0x8"}, "width"),
     ],
 )
 def test_values_of_the_wrong_type_are_refused(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
+from gateway.keys import new_key
 from tests.support.fake_triton_server import FakeTriton, TritonError
 from tests.support.gateways import RunningGateway
 from tests.support.waiting import wait_until
@@ -74,3 +76,20 @@ def test_documentation(gateway: RunningGateway) -> None:
         example = document["components"]["schemas"][name]["example"]
         path = "/v1/jobs" if name == "CreateJobRequest" else "/v1/images/generations"
         assert gateway.http.post(path, json=example).status_code in (200, 202)
+
+
+def test_readiness_tells_of_keys_that_cannot_be_read(
+    start_gateway: Callable[..., RunningGateway], tmp_path: Path
+) -> None:
+    """Such a gateway serves on, with the keys that it has."""
+    key, line = new_key()
+    file = tmp_path / "keys"
+    file.write_text(line)
+    gateway = start_gateway(api_keys_file=file)
+    assert gateway.http.get("/readyz").json() == {"status": "ready"}
+    file.unlink()
+    answer = gateway.http.get("/v1/models", headers={"Authorization": f"Bearer {key}"})
+    assert answer.status_code == 200
+    ready = gateway.http.get("/readyz")
+    assert ready.status_code == 200
+    assert "API_KEYS_FILE" in ready.json()["warning"]
