@@ -18,6 +18,7 @@ from rich.console import Console
 from batch.configuration.options import PARAMETERS, DrawOptions
 from batch.configuration.pipeline import Pipeline, load_pipeline, parse_pipeline
 from ray_stages.errors import RelayError
+from ray_stages.launcher.ray_environment import without_proxy_on_loopback
 
 RENDER_HELP = {
     "seed": "each picture's seed is made of this one and its key: 0",
@@ -106,6 +107,7 @@ def main(given: Sequence[str] | None = None) -> None:
     """Runs the command; exits with 1 where the run fails, with 130 where it is interrupted."""
     arguments = parse_arguments(given)
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    without_proxy_on_loopback()
     console = Console(stderr=True, highlight=False, markup=False)
     try:
         from batch.run import run

@@ -16,12 +16,19 @@ from tritonclient.utils import np_to_triton_dtype, serialize_byte_tensor
 from relay_client.errors import AddressError, RequestError, no_server
 from relay_client.transport import GRACE_SECONDS, Tensors, TritonRequest, address
 
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 CHANNEL_OPTIONS = {
     "grpc.max_receive_message_length": -1,
     # By default gRPC waits longer before it reconnects than our retries wait.
     "grpc.initial_reconnect_backoff_ms": 100,
     "grpc.max_reconnect_backoff_ms": 1000,
 }
+
+
+def channel_options(target: str) -> dict[str, int]:
+    """The options of a channel to `target`: loopback is never asked through a proxy."""
+    host = target.rpartition(":")[0].strip("[]")
+    return {**CHANNEL_OPTIONS, **({"grpc.enable_http_proxy": 0} if host in LOOPBACK else {})}
 
 
 class GrpcTransport:
@@ -34,7 +41,7 @@ class GrpcTransport:
         self.url = address(url, "GRPC", "127.0.0.1:8001")
         if re.match("https?://", self.url):
             raise AddressError(f"gRPC takes host:port, got {self.url}; --http (http=True) takes it")
-        trusted, options = channel_credentials(tls_ca), list(CHANNEL_OPTIONS.items())
+        trusted, options = channel_credentials(tls_ca), list(channel_options(self.url).items())
         self._channel = (
             grpc.secure_channel(self.url, trusted, options)
             if trusted

@@ -15,7 +15,7 @@ from tritonclient.grpc import service_pb2_grpc
 from gateway.drawing.generation_request import GenerationRequest
 from gateway.drawing.uncancelled_calls import UncancelledCalls
 from gateway.errors import ApiError
-from relay_client.grpc_transport import CHANNEL_OPTIONS, output_tensors, request_message
+from relay_client.grpc_transport import channel_options, output_tensors, request_message
 from relay_client.options import BYTES, INT32, tensor
 from relay_client.picture import Picture, Preview, pictures_from, preview_from
 from relay_client.transport import TritonRequest
@@ -48,7 +48,10 @@ class TritonClient:
 
     def __init__(self, addresses: Sequence[str], tls_ca: Path | None = None) -> None:
         """tls_ca: the authorities to trust; None for gRPC without TLS."""
-        arguments = {**CHANNEL_OPTIONS, "grpc.service_config": json.dumps(SERVICE_CONFIG)}
+        arguments = {
+            **channel_options(addresses[0]),
+            "grpc.service_config": json.dumps(SERVICE_CONFIG),
+        }
         target = addresses[0] if len(addresses) == 1 else f"ipv4:{','.join(addresses)}"
         # With TLS, the certificate of each server must be for the first one's name.
         name = addresses[0].removeprefix("dns:///")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 import time
@@ -102,5 +103,12 @@ def _text(tensors: Tensors, name: str) -> str:
 
 
 def printable(name: str) -> str:
-    """Replaces what could break a log line: a client may choose any request id."""
-    return re.sub(r"[^\w.:/-]", "_", name)[:64]
+    """Returns a name for log lines, of at most 64 characters: a client may choose any request id.
+
+    A name that has to be changed gets a digest of the whole, so that two ids never become one.
+    What this function returned stays as it is.
+    """
+    if re.fullmatch(r"[\w.:/-]{0,64}|[\w.:/-]{1,47}~[0-9a-f]{16}", name):
+        return name
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
+    return re.sub(r"[^\w.:/-]", "_", name)[:47] + "~" + digest[:16]

@@ -27,6 +27,7 @@ from ray_stages.errors import StackFailed
 from ray_stages.families.checkpoint_files import examine
 from ray_stages.launcher.containers import CONTAINER_COMMANDS
 from ray_stages.launcher.health_check import CHECKS
+from ray_stages.launcher.ray_environment import without_proxy_on_loopback
 from ray_stages.launcher.stack import Stack
 from ray_stages.launcher.stack_file import RunningStack, StackFile
 from ray_stages.settings import Settings
@@ -116,6 +117,7 @@ def _on_stop_signals(callback: Callable[[], None]) -> None:
 def main() -> None:
     arguments = _parse()
     console = Console(stderr=True, highlight=False)
+    without_proxy_on_loopback()
     try:
         settings = Settings.from_env()
         if arguments.command in LOADS_MODEL:

@@ -24,13 +24,15 @@ class Ports:
     def choose(cls, settings: Settings) -> Ports:
         """Takes the settings' ports, and a free port for each 0.
 
-        Raises OSError with the setting's name for a port that is taken.
+        Raises OSError with the setting's name for a port that is taken, ValueError for two equal
+        ones.
         """
         wanted = {
             "HTTP_PORT": settings.http_port,
             "GRPC_PORT": settings.grpc_port,
             "METRICS_PORT": settings.metrics_port,
         }
+        _refuse_equal_ports({**wanted, "GATEWAY_PORT": settings.gateway_port})
         sockets: list[socket.socket] = []
         try:
             for name, port in wanted.items():
@@ -59,6 +61,13 @@ def bind_free_port(host: str) -> socket.socket:
         except OSError:
             continue
     return _bind(host, "port", 0)
+
+
+def _refuse_equal_ports(wanted: dict[str, int]) -> None:
+    for port in filter(None, wanted.values()):
+        equal = [other for other in wanted if wanted[other] == port]
+        if len(equal) > 1:
+            raise ValueError(f"{' and '.join(equal)} are both {port}; each needs one of its own")
 
 
 def _bind(host: str, name: str, port: int) -> socket.socket:

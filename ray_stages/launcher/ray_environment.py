@@ -7,6 +7,15 @@ import secrets
 
 from ray_stages.settings import ROOT, Settings
 
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def without_proxy_on_loopback() -> None:
+    """Tells this process and its children to ask loopback directly, whatever proxy is set."""
+    for name in ("no_proxy", "NO_PROXY"):
+        given = [host for host in os.environ.get(name, "").split(",") if host]
+        os.environ[name] = ",".join(dict.fromkeys([*given, *LOOPBACK]))
+
 
 def ray_environment(settings: Settings) -> dict[str, str]:
     """Returns the variables that all processes of one Ray cluster must share.
@@ -20,6 +29,8 @@ def ray_environment(settings: Settings) -> dict[str, str]:
         # Ray would drop lines that differ in numbers only, but each belongs to another request.
         "RAY_DEDUP_LOGS": "0",
         "RAY_COLOR_PREFIX": "0",
+        # A raylet on a busy machine takes longer to start than Ray waits by default.
+        "RAY_raylet_start_wait_time_s": "180",
         # Ray's head keeps some 2 kB about each finished call, by default for 100,000 calls.
         "RAY_task_events_max_num_task_in_gcs": "5000",
         # Serve would let a replica that does not answer finish its requests before it is replaced.

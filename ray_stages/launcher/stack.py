@@ -68,7 +68,7 @@ class Stack:
         """Returns when every part answers. Raises StackFailed if one does not."""
         begin = time.monotonic()
         if self._gateway and not self._gateway.start():
-            raise StackFailed(f"the gateway does not start; {self.folder}/gateway.log says why")
+            raise StackFailed(f"the gateway does not start{self._last_words('gateway')}")
         with self.console.status("starting Ray …") as status:
             self._start_ray(status.update)
             self.console.print(f"stages ready after {time.monotonic() - begin:.1f} s")
@@ -205,6 +205,15 @@ class Stack:
             stop_child(self._ray, STOP_SECONDS)
             self._ray = None
             shutil.rmtree(self._ray_folder, ignore_errors=True)
+
+    def _last_words(self, part: str) -> str:
+        """The last line of a part's log, and where the log is; "" where logs go to stdout."""
+        if self.settings.log_to == "stdout":
+            return ""
+        path = self.folder / f"{part}.log"
+        lines = path.read_text(errors="replace").split("\n") if path.exists() else []
+        last = next((line for line in reversed(lines) if line.strip()), "it said nothing")
+        return f": {last.strip()} (all of it in {path})"
 
     def _open_log(self, part: str) -> IO[bytes]:
         if self.settings.log_to == "stdout":

@@ -200,3 +200,14 @@ def test_an_address_for_http_is_not_one_for_grpc(monkeypatch: pytest.MonkeyPatch
 def test_http_takes_both_forms_of_address(triton: FakeTriton, form: str) -> None:
     with Client(form.format(triton.url), http=True) as client:
         assert client.generate("a", seed=9)[0].png == png_of_seed(9)
+
+
+def test_a_proxy_in_the_environment_is_not_asked_for_loopback(
+    client: Client, monkeypatch: pytest.MonkeyPatch, triton: FakeTriton, protocol: str
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "grpc_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody listens there
+    for name in ("no_proxy", "NO_PROXY", "no_grpc_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with Client(triton.url, http=protocol == "http", retries=0) as fresh:
+        assert fresh.generate("a red circle")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from ray.exceptions import ActorDiedError, RayTaskError
 from ray.serve.exceptions import BackPressureError
 
+from ray_stages.bridge.triton_request import printable
 from ray_stages.errors import InvalidRequest, RelayError
 from ray_stages.requests.stage_requests import StageResult, Ticket
 from tests.support import fake_triton_utils
@@ -48,7 +50,17 @@ def test_a_request_without_an_id_gets_one_and_a_strange_one_is_made_printable() 
         TextBridge(working_replica), prompt_request(), prompt_request(id="a\nb=c d")
     )
     assert len(unnamed.values()["request_id"][0]) == 32
-    assert strange.values()["request_id"].tolist() == [b"a_b_c_d"]
+    assert re.fullmatch(rb"a_b_c_d~[0-9a-f]{16}", strange.values()["request_id"][0])
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("job 1", "job_1"), ("x" * 70 + "a", "x" * 70 + "b"), ("a\n", "a\r")]
+)
+def test_two_request_ids_never_become_one(one: str, other: str) -> None:
+    names = printable(one), printable(other)
+    assert names[0] != names[1]
+    assert max(map(len, names)) <= 64
+    assert tuple(map(printable, names)) == names  # a later stage is told the first one's name
 
 
 @pytest.mark.parametrize("forged", [None, np.nan, np.inf, 1e308])

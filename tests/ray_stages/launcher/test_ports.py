@@ -22,6 +22,11 @@ def test_free_ports_are_outside_the_ephemeral_range() -> None:
             assert LOWEST_PORT <= sock.getsockname()[1] < first
 
 
+def test_equal_ports_are_refused_by_their_names() -> None:
+    with pytest.raises(ValueError, match="GRPC_PORT and GATEWAY_PORT are both 8055"):
+        Ports.choose(Settings(http_port=0, grpc_port=8055, metrics_port=0, gateway_port=8055))
+
+
 def test_the_error_names_a_port_that_is_taken() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
