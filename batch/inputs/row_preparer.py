@@ -13,6 +13,7 @@ from batch import rows
 from batch.configuration.options import DrawOptions
 from batch.configuration.pipeline import Pipeline
 from batch.configuration.sections import TYPE_NAMES
+from batch.inputs.formats import FaultyRow
 from batch.inputs.tables import TableFiles, is_missing
 from batch.inputs.template import Template, value_text
 from batch.rows import Row
@@ -73,7 +74,12 @@ class RowPreparer:
         return [*on, *(name for name in needed if name not in self.join_columns)]
 
     def join(self, name: str, row: Row) -> list[tuple[str, Row]]:
-        """Adds the second table's columns: returns one row, several numbered ones, or none."""
+        """Adds the second table's columns: returns one row, several numbered ones, or none.
+
+        A faulty row stays alone, since the value that it would be joined by may be another's.
+        """
+        if isinstance(row, FaultyRow):
+            return [(name, row)]
         matches = self._matches(row)
         if len(matches) == 1:
             return [(name, {**matches[0], **row})]
@@ -82,7 +88,8 @@ class RowPreparer:
     def key(self, name: str, row: Row) -> str:
         """Returns the row's key. A row with an invalid key goes by its file and number, `name`."""
         try:
-            return rows.row_key(self.pipeline.input.key, row) if self.pipeline.input.key else name
+            has_key = self.pipeline.input.key and not isinstance(row, FaultyRow)
+            return rows.row_key(self.pipeline.input.key, row) if has_key else name
         except InvalidRequest:
             return name
 
@@ -91,6 +98,8 @@ class RowPreparer:
         pipeline = self.pipeline
         prepared: Row = {"key": self.key(name, row), "model": self.card.name, "status": rows.OK}
         try:
+            if isinstance(row, FaultyRow):
+                raise row.fault
             if pipeline.input.key:
                 rows.row_key(pipeline.input.key, row)
             prepared["prompt"] = self.prompt.fill(row)
@@ -139,7 +148,10 @@ class RowPreparer:
         files = TableFiles.find("join", join.path, join.format, join.rename)
         join_rows: dict[str, list[Row]] = defaultdict(list)
         columns: set[str] = set()
-        for _, row in files.rows():
+        for name, row in files.rows():
+            if isinstance(row, FaultyRow):
+                _, value, limit = row.fault.args
+                raise InvalidRequest("join.path", f"{name}: {value}", limit)
             columns |= row.keys()
             if key := _join_key(row, join.on):
                 join_rows[key].append(row)

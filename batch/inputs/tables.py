@@ -1,24 +1,17 @@
-"""Readers of CSV, Parquet, JSONL and text files, row by row.
-
-A row is a dict with the file's own values. No reader guesses types or makes a column of one type,
-so a wrong value fails its own row and not the whole file.
-"""
+"""The files of a table: where they are, which format each has, and their rows in order."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import IO, Any
+from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pyarrow import fs
 
+from batch.inputs.formats import READERS, FaultyRow, UnreadableTableError
 from batch.locations import find_files
 from batch.rows import Row
 from ray_stages.errors import InvalidRequest
@@ -28,9 +21,6 @@ FORMATS_BY_SUFFIX = {
     **{".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl"},
 }
 COMPRESSED_SUFFIXES = (".gz", ".bz2", ".zst", ".lz4")
-TEXT_COLUMN = "text"
-CHUNK_ROWS = 1024
-csv.field_size_limit(1 << 24)
 
 
 @dataclass(frozen=True)
@@ -81,7 +71,7 @@ class TableFiles:
         try:
             for number, row in enumerate(READERS[self._format(path)](file), start=1):
                 yield f"{stem}-{number:07d}", self._rename_columns(row)
-        except (pa.ArrowException, UnicodeDecodeError, csv.Error, OSError) as error:
+        except (pa.ArrowException, UnreadableTableError, OSError) as error:
             raise self._unreadable(path, error) from error
 
     def _unreadable(self, path: str, error: Exception) -> InvalidRequest:
@@ -104,7 +94,8 @@ class TableFiles:
     def _rename_columns(self, row: Row) -> Row:
         if not self.rename:
             return row
-        return {self.rename.get(name, name): value for name, value in row.items()}
+        renamed = {self.rename.get(name, name): value for name, value in row.items()}
+        return FaultyRow(renamed, row.fault) if isinstance(row, FaultyRow) else renamed
 
 
 def is_missing(value: Any) -> bool:
@@ -112,38 +103,3 @@ def is_missing(value: Any) -> bool:
     if isinstance(value, float):
         return math.isnan(value)
     return value is None or (isinstance(value, str) and value.strip().lower() in ("", "nan"))
-
-
-def _decoded(file: pa.NativeFile) -> IO[str]:
-    return io.TextIOWrapper(io.BufferedReader(file), encoding="utf-8-sig", newline="")
-
-
-def _csv(file: pa.NativeFile) -> Iterator[Row]:
-    for row in csv.DictReader(_decoded(file), strict=True):
-        row.pop(None, None)  # cells beyond those of the header
-        yield row
-
-
-def _jsonl(file: pa.NativeFile) -> Iterator[Row]:
-    """Reads a line that is no JSON object as a row without columns."""
-    for line in _decoded(file):
-        if line.strip():
-            try:
-                value = json.loads(line)
-            except ValueError:
-                value = None
-            yield value if isinstance(value, dict) else {}
-
-
-def _parquet(file: pa.NativeFile) -> Iterator[Row]:
-    for batch in pq.ParquetFile(file).iter_batches(CHUNK_ROWS):
-        yield from batch.to_pylist()
-
-
-def _text(file: pa.NativeFile) -> Iterator[Row]:
-    for line in _decoded(file):
-        if line.strip():
-            yield {TEXT_COLUMN: line.strip()}
-
-
-READERS = {"csv": _csv, "jsonl": _jsonl, "parquet": _parquet, "text": _text}

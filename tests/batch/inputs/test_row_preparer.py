@@ -91,6 +91,29 @@ def test_a_bad_row_becomes_its_error(
     assert prepared["key"] == ("p-1" if kind == "invalid key" else "a")
 
 
+def test_a_cut_row_is_an_error_with_its_number(make_preparer: MakePreparer, tmp_path: Path) -> None:
+    """Its cells may belong to other columns, so neither its key nor a join counts."""
+    path = tmp_path / "p.csv"
+    path.write_text("id,prompt\na,a large yellow star, on a black background\na,a ring\n")
+    second = write_rows(tmp_path / "second.jsonl", [{"id": "a", "more": "x"}])
+    preparer = make_preparer(
+        input={"path": str(path), "key": "id"}, join={"path": str(second), "on": "id"}
+    )
+    check = check_input(preparer, digest_keys([]), show=2)
+    cut, whole = check.first_rows
+    assert (cut["key"], cut["kind"], "prompt" in cut) == ("p-0000001", "invalid row", False)
+    assert cut["error"].startswith("row: got 3 cells in line 2, expected 2 as in the header")
+    assert (whole["key"], whole["prompt"]) == ("a", "a ring")
+
+
+def test_a_cut_row_of_the_second_table_is_refused(
+    make_preparer: MakePreparer, tmp_path: Path
+) -> None:
+    (tmp_path / "second.csv").write_text("id,more\na,x,y\n")
+    with pytest.raises(InvalidRequest, match=r"join\.path: got second-0000001: 3 cells in line 2"):
+        make_preparer(join={"path": str(tmp_path / "second.csv"), "on": "id"})
+
+
 def test_no_error_quotes_a_prompt(make_preparer: MakePreparer) -> None:
     prepared = make_preparer().prepare("p-1", {"prompt": "secret " * 400})
     assert prepared["error"]

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from batch.inputs.formats import FaultyRow
 from batch.inputs.tables import TableFiles, is_missing
 from batch.locations import find_files, resolve
 from ray_stages.errors import InvalidRequest
@@ -80,25 +81,56 @@ def test_any_file_system_of_fsspec_can_be_read() -> None:
     assert list(files("memory://shelf").rows()) == [("prompts-0000001", {"text": "a star"})]
 
 
-def test_a_bad_line_is_a_row_without_columns(tmp_path: Path) -> None:
+def faults(path: Path) -> list[str | None]:
+    """Returns the error of each row, None for a whole one."""
+    rows = [row for _, row in files(path).rows()]
+    return [str(row.fault) if isinstance(row, FaultyRow) else None for row in rows]
+
+
+def test_a_bad_line_is_a_faulty_row(tmp_path: Path) -> None:
     path = tmp_path / "p.jsonl"
-    path.write_text('{"prompt": "a star"}\n{"prompt": \n[1]\n{"prompt": NaN}\n')
-    first, second, third, fourth = [row for _, row in files(path).rows()]
-    assert (first, second, third) == ({"prompt": "a star"}, {}, {})
-    assert math.isnan(fourth["prompt"])
+    lines = ['{"prompt": "a star"}', '{"prompt": ', "[1]", '{"a": 1, "a": 2}', "[" * 100_000]
+    path.write_text("\n".join([*lines, '{"prompt": NaN}']))
+    whole, *bad, last = faults(path)
+    assert (whole, last) == (None, None)
+    expected = "expected a JSON object, each name in it once"
+    assert bad == [f"row: got something else in line {n}, {expected}" for n in (2, 3, 4, 5)]
+    *_, nan = (row for _, row in files(path).rows())
+    assert math.isnan(nan["prompt"])
+
+
+def test_a_row_with_another_number_of_cells_is_faulty(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    path.write_text('prompt\n"a ring,\nblue"\n\na large yellow star, on a black background\n')
+    whole, cut = faults(path)
+    assert whole is None
+    assert cut == (
+        "row: got 2 cells in line 5, expected 1 as in the header; a text with a comma stands in"
+        " quotes"
+    )
+    path.write_text("id,prompt\na\n")
+    assert [str(fault)[:30] for fault in faults(path)] == ["row: got 1 cells in line 2, ex"]
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         ("p.parquet", b"no parquet", "a file that can be read"),
-        ("p.csv", b"prompt\n\xff\xfe\xfa\n", "a file that can be read"),
-        ("p.csv", b'prompt\n"a star\n', "a file that can be read"),
+        (
+            "p.csv",
+            b"prompt\na\n\xff\xfe\xfa\n",
+            r"can be read \(line 3: bytes that are not UTF-8; ",
+        ),
+        ("p.csv", b'prompt\na\n"a star\nb\nc\n', r"can be read \(line 3: .* must end with "),
+        ("p.csv", b'prompt\na\n"a" star\n', r"can be read \(line 3: .* must end with "),
+        ("p.csv", b"prompt,id,prompt\na,b,c\n", r"\(line 1: two columns 'prompt'; "),
         ("p.csv.gz", b"no gzip", "a file that can be read"),
         ("p.xls", b"", r"a name that ends in one of .*input\.format"),
     ],
 )
-def test_a_bad_file_is_named(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+def test_a_bad_file_is_named_with_its_line(
+    tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InvalidRequest, match=message) as refused:
         list(files(tmp_path / name).rows())
