@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +13,22 @@ KeyDigests = npt.NDArray[np.bytes_]
 DTYPE = "S32"
 
 
+@dataclass(frozen=True)
+class WrittenRows:
+    """What the records hold. keys: of all rows; versions: of their keys with their contents."""
+
+    keys: KeyDigests
+    versions: KeyDigests
+
+
 def digest_keys(keys: Iterable[str]) -> KeyDigests:
     """Returns the digests of all keys, sorted. A key that comes twice is there twice."""
     return np.sort(np.fromiter(map(_digest, keys), dtype=DTYPE))
+
+
+def merge(parts: Sequence[KeyDigests]) -> KeyDigests:
+    """Returns the digests of all parts, sorted."""
+    return np.sort(np.concatenate([np.array([], DTYPE), *parts]))
 
 
 def contains(known: KeyDigests, keys: Sequence[str]) -> npt.NDArray[np.bool_]:

@@ -21,8 +21,17 @@ def describe_plan(check: InputCheck, *, dry_run: bool) -> str:
 
 def _row_counts(check: InputCheck) -> str:
     written = check.rows - check.pending
-    text = f"{check.rows} rows, {check.pending} to draw, {written} written before"
-    return f"{text}, {check.unmatched} without a match left out" if check.unmatched else text
+    others = {
+        "changed since they were written, to draw again": len(check.changed),
+        "without a match left out": check.unmatched,
+        "in the records and no longer in the input": check.gone,
+    }
+    return ", ".join(
+        (
+            f"{check.rows} rows, {check.pending} to draw, {written} written before",
+            *(f"{count} {what}" for what, count in others.items() if count),
+        )
+    )
 
 
 def _output(pipeline: Pipeline) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -28,6 +29,7 @@ RECORD_SCHEMA = pa.schema(
         ("height", pa.int32()),
         ("scheduler", pa.string()),
         ("model", pa.string()),
+        ("made_of", pa.string()),  # a digest of all that decides the picture, see content_digest
         ("status", pa.string()),
         ("kind", pa.string()),  # of the error
         ("error", pa.string()),
@@ -77,6 +79,21 @@ def row_seed(base_seed: int, key: str) -> int:
     """Returns a seed of 32 bits that depends on nothing but the run's seed and the row's key."""
     digest = hashlib.blake2b(f"{base_seed}\0{key}".encode(), digest_size=4).digest()
     return int.from_bytes(digest, "big")
+
+
+def content_digest(row: Row) -> str:
+    """Returns 32 hex digits of all that a prepared row has but its key: its prompts and parameters.
+
+    A row in error has its error in it, so a row that was corrected has another digest.
+    """
+    content = {name: value for name, value in row.items() if name != "key"}
+    text = json.dumps(content, sort_keys=True, default=str)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def version(key: str, made_of: str | None) -> str:
+    """Returns one text for a row's key and its content. A record without `made_of` fits no row."""
+    return f"{key}\0{made_of or ''}"
 
 
 def row_key(columns: Sequence[str], row: Mapping[str, Any]) -> str:

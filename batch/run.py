@@ -40,16 +40,17 @@ def run(pipeline: Pipeline, console: Console, *, dry_run: bool = False) -> RunSu
     preparer = RowPreparer.create(pipeline, settings, Checkpoint(settings).card)
     output = OutputFolder.open(pipeline.output.path, pipeline.output.pictures)
     output.check_settings(picture_settings(pipeline))
-    written = output.written_keys()
+    written = output.written()
     check = check_input(preparer, written, SHOWN_ROWS)
     console.print(describe_plan(check, dry_run=dry_run), soft_wrap=True)
     summary = RunSummary(pipeline)
     if dry_run:
         return summary
     output.prepare(picture_settings(pipeline))
+    output.remove(check.changed)
     if check.pending:
         with ray_cluster(pipeline, settings):
-            _run_dataflow(check, written, output, summary, console)
+            _run_dataflow(check, written.versions, output, summary, console)
         write_sample_sheet(summary, output)
     console.print(summary.text(), soft_wrap=True)
     return summary

@@ -9,23 +9,29 @@ from itertools import islice
 import numpy as np
 
 from batch.inputs.row_preparer import RowPreparer
-from batch.key_digests import KeyDigests, contains, digest_keys, duplicates
-from batch.rows import Row
+from batch.key_digests import KeyDigests, WrittenRows, contains, digest_keys, duplicates, merge
+from batch.rows import Row, version
 from ray_stages.errors import InvalidRequest
+
+CHUNK_ROWS = 1024
 
 
 @dataclass(frozen=True)
 class InputCheck:
     """What the check found.
 
-    rows: all rows after the join; pending: those not yet written; unmatched: rows that the join
-    leaves out; first_rows: some rows, prepared.
+    rows: all rows after the join; pending: those not yet written; changed: digests of the keys of
+    pending rows whose records were made of something else; unmatched: rows that the join leaves
+    out; gone: records whose rows are no longer in the input, where all of it was read;
+    first_rows: some rows, prepared.
     preparer: prepares no more rows than the pipeline's limit.
     """
 
     rows: int
     pending: int
+    changed: KeyDigests
     unmatched: int
+    gone: int
     first_rows: tuple[Row, ...]
     preparer: RowPreparer
 
@@ -65,30 +71,38 @@ class InputScan:
                 raise InvalidRequest(f"column {column!r}", f"{path} without it", limit)
 
 
-def check_input(preparer: RowPreparer, written: KeyDigests, show: int) -> InputCheck:
+def check_input(preparer: RowPreparer, written: WrittenRows, show: int) -> InputCheck:
     """Reads the whole input, and keeps only the digests of the keys and the first `show` rows.
 
     Raises InvalidRequest where a column is missing, a key comes twice, or there are no rows.
     """
-    first: list[tuple[str, Row]] = []
     scan = InputScan(preparer)
-
-    def keys() -> Iterator[str]:
-        for name, row in scan.rows():
-            if len(first) < show:
-                first.append((name, row))
-            yield preparer.key(name, row)
-
-    known = digest_keys(keys())
+    prepared = (preparer.prepare(name, row) for name, row in scan.rows())
+    first: list[Row] = []
+    all_keys: list[KeyDigests] = []
+    changed: list[KeyDigests] = []
+    pending = 0
+    while chunk := list(islice(prepared, CHUNK_ROWS)):
+        first += chunk[: show - len(first)]
+        keys = [row["key"] for row in chunk]
+        is_new = ~contains(written.versions, [version(row["key"], row["made_of"]) for row in chunk])
+        is_changed = is_new & contains(written.keys, keys)
+        all_keys.append(digest_keys(keys))
+        changed.append(
+            digest_keys(key for key, is_one in zip(keys, is_changed, strict=True) if is_one)
+        )
+        pending += int(is_new.sum())
+    known = merge(all_keys)
     if not len(known):
         raise InvalidRequest("input.path", "no rows", "at least one")
     if len(repeated := duplicates(known)):
         _refuse_duplicate(preparer, repeated)
+    gone = int((~np.isin(written.keys, known)).sum())
     if preparer.pipeline.limit:
-        preparer = replace(preparer, row_limits=scan.row_counts)
-    pending = len(known) - int(np.isin(known, written).sum())
-    first_rows = tuple(preparer.prepare(name, row) for name, row in first)
-    return InputCheck(len(known), pending, scan.unmatched, first_rows, preparer)
+        preparer, gone = replace(preparer, row_limits=scan.row_counts), 0
+    return InputCheck(
+        len(known), pending, merge(changed), scan.unmatched, gone, tuple(first), preparer
+    )
 
 
 def _refuse_duplicate(preparer: RowPreparer, repeated: KeyDigests) -> None:

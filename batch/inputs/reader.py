@@ -23,7 +23,7 @@ CHUNK_ROWS = 1024
 
 @dataclass(frozen=True)
 class ReadContext:
-    """What every reading task needs. written: digests of the keys that are already written."""
+    """What every reading task needs. written: digests of the versions that are already written."""
 
     preparer: RowPreparer
     written: KeyDigests
@@ -63,10 +63,11 @@ def read_file(context: ray.ObjectRef[ReadContext], path: str) -> Iterator[pa.Tab
 def _pending(
     chunk: list[tuple[str, Row]], preparer: RowPreparer, written: KeyDigests
 ) -> Iterator[Row]:
-    keys = [preparer.key(name, row) for name, row in chunk]
-    for (name, row), is_written in zip(chunk, contains(written, keys), strict=True):
+    prepared = [preparer.prepare(name, row) for name, row in chunk]
+    versions = [rows.version(row["key"], row["made_of"]) for row in prepared]
+    for row, is_written in zip(prepared, contains(written, versions), strict=True):
         if not is_written:
-            yield preparer.prepare(name, row)
+            yield row
 
 
 def read_dataset(context: ReadContext, block_rows: int) -> Dataset:

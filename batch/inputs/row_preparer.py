@@ -111,7 +111,7 @@ class RowPreparer:
             check_prompt(prepared, self.card, self.settings)
         except InvalidRequest as error:
             rows.mark_failed(prepared, error)
-        return prepared
+        return {**prepared, "made_of": rows.content_digest(prepared)}
 
     def _picture_parameters(self, row: Row, draw: DrawOptions, seed: int) -> Row:
         """Returns the parameters as the service would fill them in for such a request."""

@@ -7,10 +7,11 @@ again.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from batch import rows
-from batch.key_digests import KeyDigests, digest_keys
+from batch.key_digests import KeyDigests, WrittenRows, contains, digest_keys, merge
 from batch.locations import resolve
 from batch.rows import OK, Row
 from ray_stages.errors import InvalidRequest
@@ -27,6 +28,7 @@ from ray_stages.errors import InvalidRequest
 RECORDS, PICTURES = "records", "pictures"
 SETTINGS_FILE = "pipeline.json"
 PARTIAL_PREFIX = ".partial-"
+VERSION_SCHEMA = pa.schema([rows.RECORD_SCHEMA.field(name) for name in ("key", "made_of")])
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class OutputFolder:
     def check_settings(self, settings: Mapping[str, Any]) -> None:
         """Raises InvalidRequest where the folder's pictures were drawn with other settings."""
         path = self.path(SETTINGS_FILE)
-        if self.filesystem.get_file_info(path).type == fs.FileType.NotFound:
+        if not self._exists(path):
             return
         with self.filesystem.open_input_stream(path) as file:
             previous = json.loads(file.read())
@@ -75,9 +77,34 @@ class OutputFolder:
         except OSError as error:
             raise _not_writable(self.root, error) from error
 
-    def written_keys(self) -> KeyDigests:
-        """Returns the digests of the keys of all records."""
-        return digest_keys(self._keys())
+    def written(self) -> WrittenRows:
+        """Returns the digests of the keys of all records, and of what these were made of."""
+        keys, versions = [], []
+        for path in self._parts():
+            table = self._read_part(path, VERSION_SCHEMA)
+            part_keys, made_of = table["key"].to_pylist(), table["made_of"].to_pylist()
+            keys.append(digest_keys(part_keys))
+            versions.append(digest_keys(map(rows.version, part_keys, made_of)))
+        return WrittenRows(merge(keys), merge(versions))
+
+    def remove(self, keys: KeyDigests) -> None:
+        """Removes the records with these keys, and their pictures.
+
+        A picture goes before its record: a run that is killed in between finds the record again.
+        """
+        for path in self._parts() if len(keys) else ():
+            is_removed = contains(keys, self._read_part(path, VERSION_SCHEMA)["key"].to_pylist())
+            if not is_removed.any():
+                continue
+            table = self._read_part(path, rows.RECORD_SCHEMA)
+            for file in table.filter(pa.array(is_removed))["file"].to_pylist():
+                if file and self._exists(self.path(file)):
+                    self.filesystem.delete_file(self.path(file))
+            if is_removed.all():
+                self.filesystem.delete_file(path)
+            else:
+                kept = table.filter(pa.array(~is_removed))
+                self.write_file(path, functools.partial(pq.write_table, kept))
 
     def write_part(self, batch: pa.Table) -> str:
         """Writes rows and their pictures. Returns the name of the Parquet file.
@@ -118,11 +145,17 @@ class OutputFolder:
                 record["png"] = None
         return record
 
-    def _keys(self) -> Iterator[str]:
-        for info in self._files(RECORDS):
-            if info.base_name.startswith("part-"):
-                with self.filesystem.open_input_file(info.path) as file:
-                    yield from pq.read_table(file, columns=["key"])["key"].to_pylist()
+    def _parts(self) -> list[str]:
+        infos = self._files(RECORDS)
+        return [info.path for info in infos if info.base_name.startswith("part-")]
+
+    def _read_part(self, path: str, schema: pa.Schema) -> pa.Table:
+        """Reads the columns of `schema`. Records of an older run lack some, which are then null."""
+        with self.filesystem.open_input_file(path) as file:
+            return pq.read_table(file, schema=schema)
+
+    def _exists(self, path: str) -> bool:
+        return bool(self.filesystem.get_file_info(path).type != fs.FileType.NotFound)
 
     def _files(self, folder: str) -> list[fs.FileInfo]:
         selector = fs.FileSelector(self.path(folder), allow_not_found=True)

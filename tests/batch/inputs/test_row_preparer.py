@@ -10,13 +10,15 @@ import pytest
 
 from batch.inputs.input_check import check_input
 from batch.inputs.row_preparer import RowPreparer
-from batch.key_digests import digest_keys
-from batch.rows import RECORD_SCHEMA, row_seed
+from batch.key_digests import WrittenRows, contains, digest_keys
+from batch.plan import describe_plan
+from batch.rows import RECORD_SCHEMA, row_seed, version
 from ray_stages.errors import InvalidRequest
 from tests.support.batch_inputs import preparer_for, torch_pipeline, write_rows
 
 MakePreparer = Callable[..., RowPreparer]
 STAR = {"id": "a", "prompt": "a star"}
+NOTHING = WrittenRows(digest_keys([]), digest_keys([]))
 
 
 @pytest.fixture
@@ -99,7 +101,7 @@ def test_a_cut_row_is_an_error_with_its_number(make_preparer: MakePreparer, tmp_
     preparer = make_preparer(
         input={"path": str(path), "key": "id"}, join={"path": str(second), "on": "id"}
     )
-    check = check_input(preparer, digest_keys([]), show=2)
+    check = check_input(preparer, NOTHING, show=2)
     cut, whole = check.first_rows
     assert (cut["key"], cut["kind"], "prompt" in cut) == ("p-0000001", "invalid row", False)
     assert cut["error"].startswith("row: got 3 cells in line 2, expected 2 as in the header")
@@ -159,9 +161,47 @@ def test_a_join_on_a_column_that_is_not_there_is_refused(
         make_preparer(join={"path": str(path), "on": "name"})
 
 
+def written_of(preparer: RowPreparer, *rows: dict[str, Any]) -> WrittenRows:
+    """Returns what the records hold once these rows are drawn, named p-1, p-2, …"""
+    made = [preparer.prepare(f"prompts-{n:07d}", row) for n, row in enumerate(rows, start=1)]
+    versions = [version(row["key"], row["made_of"]) for row in made]
+    return WrittenRows(digest_keys(row["key"] for row in made), digest_keys(versions))
+
+
+def test_a_changed_row_is_to_draw_again(make_preparer: MakePreparer) -> None:
+    """A row on top shifts the numbers that rows without a key go by."""
+    before = written_of(make_preparer(), {"prompt": "a ring"}, {"prompt": "a star"})
+    rows = [{"prompt": "a heart"}, {"prompt": "a star"}, {"prompt": "a moon"}]
+    check = check_input(make_preparer(*rows), before, show=0)
+    assert (check.rows, check.pending, len(check.changed), check.gone) == (3, 2, 1, 0)
+    assert contains(check.changed, ["prompts-0000001"]).all()
+    plan = describe_plan(check, dry_run=False)
+    expected = "1 changed since they were written, to draw again"
+    assert plan == f"3 rows, 2 to draw, 1 written before, {expected}"
+    fewer = check_input(make_preparer({"prompt": "a ring"}), before, show=0)
+    assert (fewer.pending, fewer.gone) == (0, 1)
+    assert check_input(make_preparer({"prompt": "a ring"}, limit=1), before, show=0).gone == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"steps": 5}, {"negative_prompt": "dull"}, {"seed": 1}, {"prompt": "a ring"}, {"prompt": ""}],
+)
+def test_every_parameter_counts_as_a_change(
+    make_preparer: MakePreparer, change: dict[str, Any]
+) -> None:
+    preparer = make_preparer(draw={"columns": ["steps", "negative_prompt", "seed"]})
+    first, same, changed = (preparer.prepare("p", row) for row in (STAR, STAR, {**STAR, **change}))
+    assert first["made_of"] == same["made_of"] != changed["made_of"]
+
+
 def test_the_check_counts_what_is_left(make_preparer: MakePreparer) -> None:
     preparer = make_preparer(*({"id": n, "prompt": "x"} for n in "abcd"), input={"key": "id"})
-    check = check_input(preparer, digest_keys(["b", "z"]), show=2)
+    check = check_input(
+        preparer,
+        written_of(preparer, {"id": "b", "prompt": "x"}, {"id": "z", "prompt": "x"}),
+        show=2,
+    )
     assert (check.rows, check.pending, [row["key"] for row in check.first_rows]) == (
         4,
         3,
@@ -174,13 +214,13 @@ def test_the_check_leaves_out_what_finds_no_match(
 ) -> None:
     path = write_rows(tmp_path / "second.jsonl", [{"id": "a", "more": "x"}])
     preparer = make_preparer(STAR, {"id": "b", "prompt": "y"}, join={"path": str(path), "on": "id"})
-    check = check_input(preparer, digest_keys([]), show=0)
+    check = check_input(preparer, NOTHING, show=0)
     assert (check.rows, check.unmatched) == (1, 1)
 
 
 def test_the_limit_counts_the_rows_of_all_files(make_preparer: MakePreparer) -> None:
     preparer = make_preparer(*({"prompt": n} for n in "abcd"), limit=3)
-    check = check_input(preparer, digest_keys([]), show=0)
+    check = check_input(preparer, NOTHING, show=0)
     assert check.rows == 3
     assert list((check.preparer.row_limits or {}).values()) == [3]
 
@@ -198,14 +238,14 @@ def test_a_missing_or_repeated_key_or_column_is_refused_before_any_work(
     make_preparer: MakePreparer, rows: list[dict[str, Any]], options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(InvalidRequest, match=message):
-        check_input(make_preparer(*rows, **options), digest_keys([]), show=0)
+        check_input(make_preparer(*rows, **options), NOTHING, show=0)
 
 
 def test_a_file_without_rows_is_refused(make_preparer: MakePreparer, tmp_path: Path) -> None:
     preparer = make_preparer()
     (tmp_path / "prompts.jsonl").write_text("")
     with pytest.raises(InvalidRequest, match=r"input\.path: got no rows"):
-        check_input(preparer, digest_keys([]), show=0)
+        check_input(preparer, NOTHING, show=0)
 
 
 def test_every_field_that_is_prepared_has_a_place_in_the_record(

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from batch.key_digests import contains
+from batch.key_digests import contains, digest_keys
 from batch.outputs.output_folder import PARTIAL_PREFIX, OutputFolder
-from batch.rows import to_table
+from batch.rows import to_table, version
 from ray_stages.errors import InvalidRequest
 from tests.support.batch_inputs import records_of
 
@@ -60,16 +61,35 @@ def test_the_same_rows_in_any_order_are_one_file(tmp_path: Path) -> None:
 def test_written_keys_are_found(tmp_path: Path) -> None:
     output = prepared(tmp_path, "both")
     output.write_part(batch())
-    assert list(contains(output.written_keys(), ["a/b", "c", "d"])) == [True, True, False]
+    assert list(contains(output.written().keys, ["a/b", "c", "d"])) == [True, True, False]
 
 
 def test_a_failed_write_leaves_no_file(tmp_path: Path) -> None:
     output = prepared(tmp_path, "parquet")
     with pytest.raises(RuntimeError):
         output.write_file(output.path("records", "part-1.parquet"), _write_half)
-    assert not len(output.written_keys())
+    assert not len(output.written().keys)
     prepared(tmp_path, "parquet")
     assert not list((tmp_path / "records").iterdir())
+
+
+def test_removed_records_are_gone_with_their_pictures(tmp_path: Path) -> None:
+    output = prepared(tmp_path, "both")
+    output.write_part(batch({**DRAWN, "made_of": "x"}, FAILED, {**DRAWN, "key": "d"}))
+    output.write_part(batch({**DRAWN, "key": "e"}))
+    output.remove(digest_keys(["a/b", "e", "none"]))
+    assert [row["key"] for row in records_of(tmp_path)] == ["c", "d"]
+    assert [file.name for file in (tmp_path / "pictures").iterdir()] == ["d.png"]
+    assert len(list((tmp_path / "records").iterdir())) == 1
+
+
+def test_records_of_an_older_run_fit_no_row(tmp_path: Path) -> None:
+    output = prepared(tmp_path, "parquet")
+    part = tmp_path / "records" / output.write_part(batch())
+    pq.write_table(pq.read_table(part).drop_columns(["made_of"]), part)
+    written = output.written()
+    assert contains(written.keys, ["a/b"]).all()
+    assert list(contains(written.versions, [version("a/b", "x")])) == [False]
 
 
 def _write_half(file: pa.NativeFile) -> None:
@@ -100,7 +120,7 @@ def test_pictures_of_other_settings_are_not_mixed(tmp_path: Path) -> None:
 def test_opening_a_folder_creates_nothing(tmp_path: Path) -> None:
     output = OutputFolder.open(str(tmp_path / "out"), "both")
     output.check_settings({"draw.steps": 4})
-    assert not len(output.written_keys())
+    assert not len(output.written().keys)
     assert not (tmp_path / "out").exists()
 
 
