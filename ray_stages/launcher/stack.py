@@ -20,6 +20,7 @@ from rich.console import Console
 from ray_stages.errors import StackFailed
 from ray_stages.launcher.child_process import start_child, stop_child
 from ray_stages.launcher.gateway_process import GatewayProcess
+from ray_stages.launcher.leftovers import remove_leftovers
 from ray_stages.launcher.ports import Ports
 from ray_stages.launcher.progress import describe_progress
 from ray_stages.launcher.ray_environment import ray_environment
@@ -67,6 +68,7 @@ class Stack:
     def start(self) -> None:
         """Returns when every part answers. Raises StackFailed if one does not."""
         begin = time.monotonic()
+        remove_leftovers()
         if self._gateway and not self._gateway.start():
             raise StackFailed(f"the gateway does not start{self._last_words('gateway')}")
         with self.console.status("starting Ray …") as status:

@@ -132,7 +132,10 @@ class TritonServer:
         }
         self.drain_file.unlink(missing_ok=True)
         command = [str(distribution.binary), *self._options(distribution)]
-        self.process = start_child(command, env=environment, stdout=self.log, stderr=self.log)
+        # Prompts and pictures are in shared memory: no other user of the machine may read it.
+        self.process = start_child(
+            command, env=environment, stdout=self.log, stderr=self.log, umask=0o077
+        )
 
     def _options(self, distribution: Distribution) -> list[str]:
         settings, ports = self.settings, self.ports

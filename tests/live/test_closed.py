@@ -111,6 +111,15 @@ def inside(stack: Stack) -> dict[str, str]:
     return stack.processes("python_backend_stub")[0].environ()
 
 
+def test_no_other_user_can_read_what_passes_through_shared_memory(stack: Stack) -> None:
+    stack.draw(STAR, steps=2)
+    (server,) = stack.processes("bin/tritonserver --id=")
+    name = next(word for word in server.cmdline() if word.startswith("--id=")).removeprefix("--id=")
+    segments = list(Path("/dev/shm").glob(f"{name}*"))
+    assert segments
+    assert {oct(segment.stat().st_mode & 0o077) for segment in segments} == {"0o0"}
+
+
 def test_nobody_joins_ray_without_its_token(stack: Stack) -> None:
     own = inside(stack)
     address, token = own["RAY_ADDRESS"], own["RAY_AUTH_TOKEN"]
