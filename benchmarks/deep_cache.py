@@ -31,10 +31,15 @@ from ray_stages.denoising.denoiser import Denoiser
 from ray_stages.families import unet_levels
 from ray_stages.families.checkpoint import Checkpoint
 from ray_stages.families.networks import TOKENS
-from ray_stages.requests.stage_requests import DecodeRequest, DenoiseRequest, Guidance, TextRequest
+from ray_stages.requests.stage_requests import (
+    DecodeRequest,
+    DenoiseRequest,
+    EncodeTextRequest,
+    Guidance,
+)
 from ray_stages.runtimes.choice import open_fastest
 from ray_stages.runtimes.network import Network, Opener, Runtime, Tensors
-from ray_stages.runtimes.place import Place
+from ray_stages.runtimes.target import Target
 from ray_stages.serving.calibration import Calibration
 from ray_stages.settings import Settings
 from ray_stages.stages.contact_sheet import contact_sheet
@@ -79,7 +84,7 @@ class Variant:
         return [from_png(file) for file in files]
 
     def _request(self, prompts: list[str], first_seed: int) -> DenoiseRequest:
-        embeds: dict[str, Any] = self.encoder.encode([TextRequest(prompts, "")])[0]
+        embeds: dict[str, Any] = self.encoder.encode([EncodeTextRequest(prompts, "")])[0]
         return DenoiseRequest(
             **embeds,
             seeds=[first_seed + i for i in range(len(prompts))],
@@ -148,8 +153,8 @@ def _counted(call: Callable[[], Tensors]) -> tuple[Tensors, int]:
 def opener_for(checkpoint: Checkpoint, settings: Settings, runtime: str) -> Opener:
     threads = settings.resources("unet").threads
     inputs = Calibration(checkpoint).inputs_of
-    place = Place(checkpoint.device, threads, settings.cache_dir, inputs)
-    return partial(open_fastest, place=place, runtime=runtime, precision="float32")
+    target = Target(checkpoint.device, threads, settings.cache_dir, inputs)
+    return partial(open_fastest, target=target, runtime=runtime, precision="float32")
 
 
 def summary(variants: list[Variant], checkpoint: Checkpoint, prompts: int) -> str:

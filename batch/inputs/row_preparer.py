@@ -20,7 +20,7 @@ from batch.rows import Row
 from ray_stages.errors import InvalidRequest
 from ray_stages.requests.fields import Array
 from ray_stages.requests.model_card import ModelCard
-from ray_stages.requests.stage_requests import DenoiseRequest, TextRequest
+from ray_stages.requests.stage_requests import DenoiseRequest, EncodeTextRequest
 from ray_stages.settings import Settings
 
 DTYPES: Mapping[type, Any] = {str: np.object_, int: np.int64, float: np.float32}
@@ -175,7 +175,7 @@ def request_tensors(values: Mapping[str, Any]) -> dict[str, Array]:
 def check_prompt(row: Row, card: ModelCard, settings: Settings) -> None:
     """Raises InvalidRequest where the service would refuse the row's prompts."""
     prompts = {"prompt": row["prompt"], "negative_prompt": row["negative_prompt"]}
-    TextRequest.parse(request_tensors(prompts), card, settings)
+    EncodeTextRequest.parse(request_tensors(prompts), card, settings)
 
 
 def _join_key(row: Row, column: str) -> str:

@@ -16,7 +16,12 @@ from ray_stages.denoising.denoiser import Denoiser
 from ray_stages.denoising.engine import Engine
 from ray_stages.families.checkpoint import Checkpoint
 from ray_stages.requests.fields import Array
-from ray_stages.requests.stage_requests import DecodeRequest, DenoiseRequest, Guidance, TextRequest
+from ray_stages.requests.stage_requests import (
+    DecodeRequest,
+    DenoiseRequest,
+    EncodeTextRequest,
+    Guidance,
+)
 from ray_stages.serving import warm_up
 from ray_stages.serving.open_network import opener
 from ray_stages.settings import Settings
@@ -54,7 +59,7 @@ class Encode(StageActor):
         self.encoder = TextEncoder(self.checkpoint, self.open_network, cache_bytes)
 
     def compute(self, valid: Sequence[Row]) -> None:
-        requests = [TextRequest([row["prompt"]], row["negative_prompt"]) for row in valid]
+        requests = [EncodeTextRequest([row["prompt"]], row["negative_prompt"]) for row in valid]
         for row, embeds in zip(valid, self.encoder.encode(requests), strict=True):
             row["embeds"] = embeds["prompt_embeds"].tobytes()
             row["negative_embeds"] = embeds["negative_prompt_embeds"].tobytes()

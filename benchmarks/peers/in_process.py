@@ -24,7 +24,12 @@ from ray_stages.denoising import row_limit
 from ray_stages.denoising.denoiser import Denoiser
 from ray_stages.denoising.engine import Engine
 from ray_stages.families.checkpoint import Checkpoint
-from ray_stages.requests.stage_requests import DecodeRequest, DenoiseRequest, Guidance, TextRequest
+from ray_stages.requests.stage_requests import (
+    DecodeRequest,
+    DenoiseRequest,
+    EncodeTextRequest,
+    Guidance,
+)
 from ray_stages.stages.image_decoder import ImageDecoder
 from ray_stages.stages.text_encoder import TextEncoder
 
@@ -141,7 +146,7 @@ class Stages(InProcess):
 
     async def draw(self, request: GenerationRequest) -> GenerationResult:
         arrived = time.monotonic()
-        embeds, encoding, encoded = await self.encode(TextRequest([request.prompt], ""))
+        embeds, encoding, encoded = await self.encode(EncodeTextRequest([request.prompt], ""))
         asked = time.monotonic()
         (job,) = self.engine.submit(self._request(request, embeds))
         latents = await asyncio.wrap_future(job.latents)

@@ -13,7 +13,12 @@ from benchmarks.common.png import from_png
 from benchmarks.measurement.runner import difference
 from ray_stages.denoising.denoiser import Denoiser
 from ray_stages.families.checkpoint import Checkpoint
-from ray_stages.requests.stage_requests import DecodeRequest, DenoiseRequest, Guidance, TextRequest
+from ray_stages.requests.stage_requests import (
+    DecodeRequest,
+    DenoiseRequest,
+    EncodeTextRequest,
+    Guidance,
+)
 from ray_stages.runtimes.network import Opener
 from ray_stages.stages.image_decoder import ImageDecoder
 from ray_stages.stages.text_encoder import TextEncoder
@@ -40,7 +45,7 @@ def draw(checkpoint: Checkpoint, prompts: list[str], steps: int, opener: Opener)
     files: list[bytes] = []
     for start in range(0, len(prompts), BATCH):
         part = prompts[start : start + BATCH]
-        embeds: dict[str, Any] = encoder.encode([TextRequest(part, "")])[0]
+        embeds: dict[str, Any] = encoder.encode([EncodeTextRequest(part, "")])[0]
         request = DenoiseRequest(
             **embeds,
             seeds=list(range(start, start + len(part))),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from ray_stages.runtimes.catalog import KINDS
+from ray_stages.runtimes.catalog import RUNTIME_MODULES
 from ray_stages.settings import STAGES, Settings
 
 COMPILED = "torch-compile"
@@ -59,8 +59,8 @@ class Plan:
 
         Only the UNet in float32 is compiled, and only with `compiled`, since it takes minutes.
         """
-        for name, kind in KINDS.items():
-            if not all(map(find_spec, kind.NEEDS)):
+        for name, kind in RUNTIME_MODULES.items():
+            if not all(map(find_spec, kind.REQUIRED_PACKAGES)):
                 continue
             for precision in kind.precisions(torch.device("cpu")):
                 candidate = Candidate(stage, name, precision)

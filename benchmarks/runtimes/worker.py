@@ -15,11 +15,11 @@ from benchmarks.runtimes.plan import Candidate, Setup
 from ray_stages.families import networks
 from ray_stages.families.checkpoint import Checkpoint
 from ray_stages.runtimes import eager
-from ray_stages.runtimes.catalog import KINDS
+from ray_stages.runtimes.catalog import RUNTIME_MODULES
 from ray_stages.runtimes.network import Network, Runtime, Tensors
-from ray_stages.runtimes.padding import padded
-from ray_stages.runtimes.parity import Parity
-from ray_stages.runtimes.place import Place
+from ray_stages.runtimes.padding import pad_rows
+from ray_stages.runtimes.parity import ParityCheck
+from ray_stages.runtimes.target import Target
 from ray_stages.serving.calibration import Calibration
 
 FIRST_ROWS = 2
@@ -61,8 +61,8 @@ def open_candidate(
         side = setup.size // checkpoint.card.vae_scale_factor
         network = replace(
             network,
-            usual={**network.usual, "height": side, "width": side},
-            odd={"height": side + 1, "width": side + 3},
+            usual_sizes={**network.usual_sizes, "height": side, "width": side},
+            odd_sizes={"height": side + 1, "width": side + 3},
         )
     inputs = {number: network.example(number) for number in {FIRST_ROWS, *rows}}
     begin = time.perf_counter()
@@ -79,20 +79,20 @@ def _open(
     folder = setup.cache(candidate)
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder / "inductor")
     drawn = Calibration(checkpoint).inputs_of
-    place = Place(
+    target = Target(
         checkpoint.device,
         threads,
         folder,
         drawn if setup.draws else lambda _: [network.example(FIRST_ROWS)],
     )
-    return KINDS[candidate.runtime].open_network(network, candidate.precision, place)
+    return RUNTIME_MODULES[candidate.runtime].open_network(network, candidate.precision, target)
 
 
 def error() -> float:
     """Returns the difference to eager float32, and frees the weights."""
     (candidate,) = _open_candidates
     assert candidate.network
-    difference = Parity(candidate.network).error(candidate.runtime)
+    difference = ParityCheck(candidate.network).error(candidate.runtime)
     candidate.network = None
     return difference
 
@@ -108,7 +108,7 @@ def call(rows: int) -> float:
 def sequence(rows: Sequence[int], pads: bool) -> float:
     """Returns the seconds of a sequence of calls with these numbers of rows."""
     (candidate,) = _open_candidates
-    compute = padded(candidate.runtime) if pads else candidate.runtime
+    compute = pad_rows(candidate.runtime) if pads else candidate.runtime
     begin = time.perf_counter()
     for number in rows:
         compute(*candidate.inputs[number])
@@ -130,7 +130,7 @@ def draw_with_unet(setup: Setup, prompts: list[str]) -> list[bytes]:
     (candidate,) = _open_candidates
 
     def opener(network: Network) -> Runtime:
-        return candidate.runtime if network.name == "unet" else eager.as_loaded(network)
+        return candidate.runtime if network.name == "unet" else eager.open_as_loaded(network)
 
     return draw(Checkpoint(setup.settings), prompts, setup.plan.steps, opener)
 

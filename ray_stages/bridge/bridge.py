@@ -32,9 +32,9 @@ from ray_stages.bridge.triton_request import TritonRequest
 from ray_stages.requests.stage_requests import (
     DecodeRequest,
     DenoiseRequest,
-    EncodeRequest,
+    EncodeImageRequest,
+    EncodeTextRequest,
     StageResult,
-    TextRequest,
 )
 from ray_stages.serving.cancellation import CancellableRequests
 from ray_stages.settings import Settings
@@ -42,10 +42,10 @@ from ray_stages.settings import Settings
 DISCONNECT_POLL_SECONDS = 0.1
 
 PARSERS: dict[str, Any] = {
-    "text_encoder": TextRequest.parse,
+    "text_encoder": EncodeTextRequest.parse,
     "unet": DenoiseRequest.parse,
     "vae_decoder": DecodeRequest.parse,
-    "vae_encoder": EncodeRequest.parse,
+    "vae_encoder": EncodeImageRequest.parse,
 }
 # The replica is gone, but the stage is not broken: the same call succeeds on another replica.
 REPLICA_GONE = (
@@ -202,7 +202,7 @@ class Bridge:
         self, request: TritonRequest, handle: StageHandle, stage_request: Any, sender: OrderedSender
     ) -> None:
         """Makes one attempt, and sends the result as the response."""
-        response: Any = handle.deployment.remote(request.ticket, stage_request)
+        response: Any = handle.deployment.remote(request.context, stage_request)
         try:
             result: StageResult = await response
         except asyncio.CancelledError:

@@ -26,7 +26,7 @@ class CancelBridge(Bridge):
         sender = pb_request.get_response_sender()
         try:
             tensors = {tensor.name(): tensor.as_numpy() for tensor in pb_request.inputs()}
-            request_id = printable(fields.word(tensors, "request_id", ""))
+            request_id = printable(fields.string(tensors, "request_id", ""))
             found = await self.broker.cancel.remote(request_id)
             self._log("cancel", request_id, found=found)
             output = pb_utils.Tensor("found", np.array([found]))

@@ -37,7 +37,7 @@ class StreamBridge(Bridge):
         self, request: TritonRequest, handle: StageHandle, stage_request: Any, sender: OrderedSender
     ) -> None:
         streaming = handle.deployment.options(stream=True, method_name="stream")
-        results: Any = streaming.remote(request.ticket, stage_request)
+        results: Any = streaming.remote(request.context, stage_request)
         try:
             async for result in results:
                 await self._send(request, handle, result, sender)

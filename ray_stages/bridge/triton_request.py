@@ -12,7 +12,7 @@ from typing import Any
 
 from ray_stages.errors import InvalidRequest
 from ray_stages.requests.fields import Tensors
-from ray_stages.requests.stage_requests import Ticket
+from ray_stages.requests.stage_requests import RequestContext
 
 PER_PICTURE_INPUTS = ("prompt", "init_image", "prompt_embeds", "latents")
 MAX_STREAM_LENGTH = 1024
@@ -68,8 +68,8 @@ class TritonRequest:
         return self.deadline - time.time()
 
     @property
-    def ticket(self) -> Ticket:
-        return Ticket(self.id, self.deadline)
+    def context(self) -> RequestContext:
+        return RequestContext(self.id, self.deadline)
 
     @property
     def sequence(self) -> tuple[int, int, bool]:

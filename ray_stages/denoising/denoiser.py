@@ -1,7 +1,7 @@
-"""Embeddings to latents: the UNet, called once for all pictures that are due a step.
+"""Denoises latents: one UNet call computes the next step of several pictures.
 
-Each picture has its own seed, scheduler, number of steps and guidance; they share nothing but the
-UNet's forward pass, so a picture does not depend on its company.
+Each picture has its own seed, scheduler, number of steps and guidance. Pictures share only the
+UNet's forward pass, so a picture does not depend on the others in its batch.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 import torch
 
 from ray_stages.denoising import guidance, image_to_image
-from ray_stages.denoising.deep_cache import DeepCache, split
-from ray_stages.denoising.estimate import Mixture
+from ray_stages.denoising.deep_cache import DeepCache, split_rows
+from ray_stages.denoising.noisy_latents import NoisyLatents
 from ray_stages.errors import InvalidRequest, StageFailed
 from ray_stages.families import networks
 from ray_stages.families.checkpoint import Checkpoint
@@ -27,12 +27,13 @@ from ray_stages.runtimes.network import Opener, Tensors
 
 
 @dataclass
-class Denoising:
-    """One picture in the making.
+class DenoisingState:
+    """One picture between two steps.
 
-    latents: [1, channels, h, w]; embeds: [rows, tokens, dim], the unconditional row first;
-    preview: the latest estimate of the final latents; dumped: latents after every so many steps;
-    deep: features of the UNet, see `deep_cache`.
+    latents: [1, channels, h, w]; embeds: [rows, tokens, dim], the unconditional row first; step:
+    the next step, from 0; step_options: further arguments of the scheduler's `step`; timestep_cond:
+    see `networks.unet`; preview: the latest estimate of the final latents, [1, channels, h, w];
+    dumped: float32 [channels, h, w] after each `dump_every` steps; deep: see `deep_cache`.
     """
 
     latents: torch.Tensor
@@ -51,17 +52,18 @@ class Denoising:
 
     @property
     def size(self) -> tuple[int, int]:
+        """Height and width of the latents."""
         return self.latents.shape[-2], self.latents.shape[-1]
 
     @property
     def steps(self) -> int:
-        """Calls of the UNet; some schedulers make more than they were asked for."""
+        """The number of UNet calls; some schedulers need more than the requested steps."""
         return len(self.timesteps)
 
     @property
     def rows(self) -> int:
-        """Of the next step: guidance, where it works, needs the unconditional row too."""
-        guided = len(self.embeds) == 2 and self.guidance.guides(self.step, self.steps)
+        """Rows of the next step: 2 if it is guided, because of the unconditional row."""
+        guided = len(self.embeds) == 2 and self.guidance.is_active(self.step, self.steps)
         return 2 if guided else 1
 
     @property
@@ -70,15 +72,15 @@ class Denoising:
 
 
 class Denoiser:
-    """Opens its UNet with `open_network`; keeps nothing of the module itself.
+    """The UNet on a runtime, and the steps of pictures. Not thread-safe.
 
-    deep_every: every so many steps of a picture compute the whole UNet, see `deep_cache`.
+    deep_every: above 1, use DeepCache and compute the whole UNet once in so many steps.
     """
 
     def __init__(
         self,
         checkpoint: Checkpoint,
-        open_network: Opener = eager.as_loaded,
+        open_network: Opener = eager.open_as_loaded,
         deep_every: int = 1,
     ) -> None:
         unet, card = checkpoint.unet(), checkpoint.card
@@ -91,14 +93,18 @@ class Denoiser:
         self.device, self.dtype = checkpoint.device, checkpoint.dtype
 
     @torch.inference_mode()
-    def start(self, request: DenoiseRequest, i: int) -> Denoising:
-        """Noise and scheduler for picture i of a request; the noise is the same on every device."""
+    def start(self, request: DenoiseRequest, i: int) -> DenoisingState:
+        """Returns picture i of a request before its first step.
+
+        The noise is drawn on the CPU, so it is the same on every device. Raises InvalidRequest if
+        the scheduler does not support the number of steps.
+        """
         generator = torch.Generator("cpu").manual_seed(request.seeds[i])
         scheduler = self._scheduler(request)
-        latents, timesteps = self._begin(request, i, scheduler, generator)
+        latents, timesteps = self._initial_latents(request, i, scheduler, generator)
         takes = inspect.signature(scheduler.step).parameters
         distilled = self.config.time_cond_proj_dim is not None
-        return Denoising(
+        return DenoisingState(
             latents=latents,
             embeds=self._embeds(request, i, guided=request.guidance.scale > 1 and not distilled),
             guidance=request.guidance,
@@ -112,8 +118,8 @@ class Denoiser:
 
     @torch.inference_mode()
     def compute(self, rows: int, height: int, width: int) -> None:
-        """Each UNet call once, on nothing, to measure; sizes in pixels."""
-        inputs = self._blank(rows, height, width)
+        """Calls the UNet once with zeros, to measure; height and width in pixels."""
+        inputs = self._zero_inputs(rows, height, width)
         _, *deep = self.runtime(*inputs)
         if self.cache:
             self.cache.shallow(*deep, *inputs)
@@ -122,25 +128,25 @@ class Denoiser:
 
     @torch.inference_mode()
     def prepare(self, rows: int, height: int, width: int) -> None:
-        """Makes such calls faster where the runtime can; see `Runtime.prepare`."""
-        inputs = self._blank(rows, height, width)
+        """Prepares calls of this size, see `Runtime.prepare`; height and width in pixels."""
+        inputs = self._zero_inputs(rows, height, width)
         self.runtime.prepare(*inputs)
         if self.cache:
             _, *deep = self.runtime(*inputs)
             self.cache.shallow.prepare(*deep, *inputs)
 
     @torch.inference_mode()
-    def predict(self, batch: Sequence[Denoising]) -> list[torch.Tensor]:
-        """One UNet call for all rows of the batch; at most two where deep features are reused.
+    def predict(self, batch: Sequence[DenoisingState]) -> list[torch.Tensor]:
+        """Computes the next prediction of each picture, in one UNet call, or two with DeepCache.
 
         Returns for each picture its rows: [rows, channels, h, w].
         """
         if self.cache:
             return self.cache.predict(batch, self._inputs)
         (predictions,) = self.runtime(*self._inputs(batch))
-        return split(predictions, batch)
+        return split_rows(predictions, batch)
 
-    def _blank(self, rows: int, height: int, width: int) -> Tensors:
+    def _zero_inputs(self, rows: int, height: int, width: int) -> Tensors:
         h, w = height // self.factor, width // self.factor
         dims = [(self.config.in_channels, h, w), (networks.TOKENS, self.config.cross_attention_dim)]
         if self.config.time_cond_proj_dim:
@@ -148,8 +154,8 @@ class Denoiser:
         sample, *rest = (torch.zeros(rows, *d).to(self.device, self.dtype) for d in dims)
         return sample, self.time_proj(torch.zeros(rows, device=self.device)), *rest
 
-    def _inputs(self, batch: Sequence[Denoising]) -> Tensors:
-        """The UNet's, for the next step of each picture."""
+    def _inputs(self, batch: Sequence[DenoisingState]) -> Tensors:
+        """Returns the UNet's inputs for the next step of each picture; see `networks.unet`."""
         samples, times = [], []
         for picture in batch:
             t = picture.timesteps[picture.step]
@@ -165,26 +171,30 @@ class Denoiser:
         )
 
     @torch.inference_mode()
-    def advance(self, picture: Denoising, prediction: torch.Tensor) -> None:
-        """Guidance, then one step of the picture's own scheduler.
+    def advance(self, picture: DenoisingState, prediction: torch.Tensor) -> None:
+        """Applies guidance and one step of the picture's scheduler.
 
-        Raises StageFailed where the step gives values that are not finite.
+        prediction: [rows, channels, h, w], of `predict`. Raises StageFailed if the step gives values
+        that are not finite.
         """
         t = picture.timesteps[picture.step]
-        mixture = Mixture(picture.scheduler, picture.latents, t)
+        noisy = NoisyLatents(picture.scheduler, picture.latents, t)
         if len(prediction) == 2:
-            prediction = guidance.combine(prediction, picture.guidance, mixture)
+            prediction = guidance.combine(prediction, picture.guidance, noisy)
         if _is_due(picture.preview_every, picture.step + 1):
-            picture.preview = mixture.original(prediction)
+            picture.preview = noisy.original_from(prediction)
         picture.latents = _scheduler_step(picture, prediction)
         picture.step += 1
         if _is_due(picture.dump_every, picture.step):
             picture.dumped.append(picture.latents[0].float().cpu().numpy())
 
-    def _begin(
+    def _initial_latents(
         self, request: DenoiseRequest, i: int, scheduler: Any, generator: torch.Generator
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Latents [1, channels, h, w], and the timesteps: all, or what an init image leaves."""
+        """Returns latents [1, channels, h, w] and the timesteps to run.
+
+        With an initial image these are fewer than requested; see `image_to_image`.
+        """
         if request.init is None:
             channels = self.config.in_channels
             shape = (1, channels, request.height // self.factor, request.width // self.factor)
@@ -193,7 +203,7 @@ class Denoiser:
             return noise * scheduler.init_noise_sigma, scheduler.timesteps
         moments, strength = request.init.moments, request.init.strength
         own = torch.from_numpy(moments[[i if len(moments) > 1 else 0]])
-        latents, timesteps = image_to_image.begin(
+        latents, timesteps = image_to_image.initial_latents(
             scheduler, request.steps, own, strength, generator, self.scaling_factor
         )
         return latents.to(self.device, self.dtype), timesteps
@@ -202,12 +212,13 @@ class Denoiser:
         scheduler = schedulers.create(request.scheduler, self.scheduler_config)
         try:
             scheduler.set_timesteps(request.steps)
-        except (ValueError, IndexError) as error:  # LCM, for one, knows at most 50 steps
+        except (ValueError, IndexError) as error:  # LCM supports at most 50 steps, for example
             limit = f"a number that scheduler {request.scheduler} takes ({error})"
             raise InvalidRequest("steps", request.steps, limit) from error
         return scheduler
 
     def _embeds(self, request: DenoiseRequest, i: int, *, guided: bool) -> torch.Tensor:
+        """Returns [rows, tokens, dim]: two rows if guided, the unconditional first."""
         rows = [torch.from_numpy(request.prompt_embeds[i].copy())]
         negative = request.negative_prompt_embeds
         if guided and negative is not None:
@@ -215,7 +226,7 @@ class Denoiser:
         return torch.stack(rows).to(self.device, self.dtype)
 
     def _guidance_embedding(self, guidance_scale: float) -> torch.Tensor:
-        """Distilled UNets (LCM) take guidance as an input instead of a second row."""
+        """Returns the guidance input of distilled UNets (LCM), which need no second row."""
         from diffusers import LatentConsistencyModelPipeline as Pipeline
 
         dim = self.config.time_cond_proj_dim

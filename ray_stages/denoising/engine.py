@@ -1,6 +1,6 @@
-"""The denoising loop: a thread that steps all active pictures together and never waits for one.
+"""The denoising loop: one thread that runs the next steps of all active pictures in batches.
 
-A picture joins at the next step and leaves when its own steps are done.
+A new picture joins at the next step, and each picture leaves after its own last step.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from ray_stages.denoising.denoiser import Denoiser, Denoising
+from ray_stages.denoising.denoiser import Denoiser, DenoisingState
 from ray_stages.denoising.step_scheduler import StepScheduler
 from ray_stages.errors import DeadlineExceeded, Overloaded
 from ray_stages.requests.fields import Array
@@ -22,25 +22,25 @@ from ray_stages.requests.stage_requests import DenoiseRequest
 from ray_stages.runtimes.memory import is_out_of_memory
 from ray_stages.runtimes.torch_thread import TorchThread
 
-Watcher = Callable[["Job"], None]
+PreviewCallback = Callable[["Job"], None]
 
 
 @dataclass(eq=False)
 class Job:
-    """A picture on its way through the loop; cancel `latents` and it leaves before its next step.
+    """One picture in the loop. Cancelling `latents` removes it before its next step.
 
-    number: of the picture in its request; rank: the lowest goes first; deadline: in Unix seconds;
-    watcher: called by the loop after each step with a new preview, so it must be quick; picture:
-    made by the loop; latents: resolves to float32 [channels, h, w]; started: its first step, in
-    `time.monotonic` seconds.
+    index: of the picture in its request; rank: the lowest goes first; deadline: in Unix seconds;
+    on_preview: the loop calls it after each step with a new preview, so it must be quick; picture:
+    set by the loop; latents: resolves to float32 [channels, h, w]; started: the time of the first
+    step, in `time.monotonic` seconds.
     """
 
     request: DenoiseRequest
-    number: int
+    index: int
     rank: float
     deadline: float
-    watcher: Watcher | None = None
-    picture: Denoising = field(init=False)
+    on_preview: PreviewCallback | None = None
+    picture: DenoisingState = field(init=False)
     latents: Future[Array] = field(default_factory=Future)
     started: float = 0.0
 
@@ -60,29 +60,31 @@ class Job:
         with _unless_cancelled():
             self.latents.set_exception(error)
 
-    def stepped(self) -> None:
+    def report_step(self) -> None:
+        """Passes the final latents or a new preview on."""
         if self.picture.done:
             with _unless_cancelled():
                 self.latents.set_result(self.picture.latents[0].float().cpu().numpy())
-        elif self.watcher and self.picture.preview is not None:
-            self.watcher(self)
+        elif self.on_preview and self.picture.preview is not None:
+            self.on_preview(self)
             self.picture.preview = None
 
 
 def _unless_cancelled() -> contextlib.suppress:
-    """Nobody waits for the latents of a job that was cancelled in the meantime."""
+    """Ignores that a job was cancelled in the meantime."""
     return contextlib.suppress(InvalidStateError)
 
 
-def _no_room(job: Job) -> Overloaded:
+def _out_of_memory(job: Job) -> Overloaded:
     size = f"{job.request.height}x{job.request.width}"
     return Overloaded(f"unet: not enough memory for a picture of {size}")
 
 
 class Engine:
-    """max_rows: of one UNet call; max_pictures: waiting or in work, beyond it Overloaded is raised;
-    aging_seconds: waiting so long counts as much as one step of priority; thread: where the loop
-    runs, for ever.
+    """Runs the denoising loop.
+
+    max_rows: of one UNet call; max_pictures: waiting and active ones; aging_seconds: waiting that
+    counts as one level of priority; thread: in which the loop runs until `close`.
     """
 
     def __init__(
@@ -114,18 +116,18 @@ class Engine:
         self,
         request: DenoiseRequest,
         deadline: float = float("inf"),
-        watcher: Watcher | None = None,
+        on_preview: PreviewCallback | None = None,
     ) -> list[Job]:
-        """Safe from any thread; makes one job a picture."""
-        # Whoever came `aging_seconds` earlier ranks with those one priority more urgent.
+        """Adds one job for each picture; thread-safe. Raises Overloaded above `max_pictures`."""
+        # A job that came `aging_seconds` earlier ranks like one of the next higher priority.
         rank = time.monotonic() + request.priority * self.aging_seconds
         n = len(request.seeds)
-        jobs = [Job(request, i, rank, deadline, watcher) for i in range(n)]
+        jobs = [Job(request, i, rank, deadline, on_preview) for i in range(n)]
         with self._arrived:
-            there = len(self._scheduler) + len(self._new)
-            if there + n > self.max_pictures:
+            present = len(self._scheduler) + len(self._new)
+            if present + n > self.max_pictures:
                 raise Overloaded(
-                    f"unet: {n} more on {there} pictures in the denoising loop, "
+                    f"unet: {n} more on {present} pictures in the denoising loop, "
                     f"the limit of a replica is {self.max_pictures}"
                 )
             self._new += jobs
@@ -143,6 +145,7 @@ class Engine:
             self._step(batch)
 
     def _next_batch(self) -> list[Job]:
+        """Waits for jobs, and returns those of the next step; empty after `close`."""
         while not self._closed:
             new = list(self._new)
             for job in new:
@@ -152,7 +155,7 @@ class Engine:
                 for job in new:
                     if not job.done:
                         self._scheduler.add(job)
-                self._drop_late()
+                self._fail_expired()
                 if batch := self._scheduler.next_batch():
                     return batch
                 if not self._new and not self._closed:
@@ -160,14 +163,14 @@ class Engine:
         return []
 
     def _begin(self, job: Job) -> None:
-        """In the loop's own thread, though it takes a millisecond or two: see `TorchThread`."""
+        """Starts a picture, in the loop's thread because it uses torch; see `TorchThread`."""
         if not job.latents.done():
             try:
-                job.picture = self.denoiser.start(job.request, job.number)
+                job.picture = self.denoiser.start(job.request, job.index)
             except Exception as error:
                 job.fail(error)
 
-    def _drop_late(self) -> None:
+    def _fail_expired(self) -> None:
         now = time.time()
         for job in self._scheduler:
             if now > job.deadline:
@@ -183,18 +186,22 @@ class Engine:
                 if isinstance(prediction, Exception):
                     raise prediction
                 self.denoiser.advance(job.picture, prediction)
-                job.stepped()
+                job.report_step()
             except Exception as error:
                 job.fail(error)
 
     def _predict(self, jobs: Sequence[Job]) -> list[torch.Tensor | Exception]:
-        """One UNet call; where that fails (out of memory, a bad row), each half has its own try."""
+        """Computes predictions in one UNet call; after an error it repeats each half of the batch.
+
+        So an error of one row fails only its own picture. After an error of lacking memory later
+        batches are smaller.
+        """
         try:
             return list(self.denoiser.predict([job.picture for job in jobs]))
         except Exception as error:
             out_of_memory = is_out_of_memory(error)
             if len(jobs) == 1:
-                return [_no_room(jobs[0]) if out_of_memory else error]
+                return [_out_of_memory(jobs[0]) if out_of_memory else error]
         half = len(jobs) // 2
         if out_of_memory:
             torch.cuda.empty_cache()

@@ -1,4 +1,4 @@
-"""Denoising that begins at a picture instead of noise."""
+"""Initial latents of image-to-image: SDEdit, Meng et al. 2021, arXiv:2108.01073."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from diffusers.utils.torch_utils import randn_tensor
 
 
-def begin(
+def initial_latents(
     scheduler: Any,
     steps: int,
     moments: torch.Tensor,
@@ -17,11 +17,11 @@ def begin(
     generator: torch.Generator,
     scaling_factor: float,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Draws and skips what diffusers' StableDiffusionImg2ImgPipeline does, in its order.
+    """Samples the latents of an image and adds noise, as diffusers' StableDiffusionImg2ImgPipeline.
 
-    moments: float32 [1, 2 * channels, h, w], as the VAE's encoder gives them.
-    Returns latents float32 [1, channels, h, w] and the timesteps that are left. Where the moments
-    lie on the CPU, the latents are the same whatever the device.
+    It draws random numbers in the same order. moments: float32 [1, 2 * channels, h, w], see
+    `ImageEncoder.encode`; keep them on the CPU, so that all devices draw the same. strength: the
+    share of the steps to run. Returns latents float32 [1, channels, h, w] and the timesteps to run.
     """
     latents = scaling_factor * DiagonalGaussianDistribution(moments).sample(generator)
     noise = randn_tensor(latents.shape, generator=generator, device=latents.device)

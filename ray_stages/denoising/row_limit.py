@@ -1,4 +1,4 @@
-"""How many rows one UNet call should take on this device, by a short measurement."""
+"""Measures how many rows one UNet call should have on this device."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import time
 from collections.abc import Callable
 
 ROWS = (2, 4, 8, 16, 32, 64, 128)
-LEAST = 8  # so that who comes second never waits for the first, where memory and time allow
-NEARLY = 0.95
-PAYS = 1.02
+MIN_LIMIT = 8  # so that a second request need not wait for the first
+NEARLY_BEST = 0.95
+MIN_GAIN = 1.02
 ROUNDS = 4
 BUDGET_SECONDS = 6.0
 
 
 def measure(call: Callable[[int], None]) -> int:
-    """The fewest rows with nearly the best rows a second: more would only make each wait longer.
+    """Returns the smallest number of rows with nearly the best throughput, in rows per second.
 
-    `call` computes that many rows. They are doubled while that pays, memory suffices (`call`
-    raises RuntimeError where it does not) and the measurement stays short. The best of some rounds
-    counts, because other programs take the device now and then.
+    More rows would only make each step take longer. call: computes that many rows, and raises
+    RuntimeError if memory does not suffice. The number of rows doubles while throughput grows and
+    the time budget lasts. The best of ROUNDS counts, because other programs use the device too.
     """
     end = time.monotonic() + BUDGET_SECONDS
     seconds = _first_round(call)
@@ -27,9 +27,9 @@ def measure(call: Callable[[int], None]) -> int:
             if time.monotonic() + seconds[rows] < end:
                 seconds[rows] = min(seconds[rows], _timed(call, rows))
     rates = {rows: rows / taken for rows, taken in seconds.items()}
-    enough = NEARLY * max(rates.values(), default=0.0)
-    fewest = min((rows for rows, rate in rates.items() if rate >= enough), default=ROWS[0])
-    return max(fewest, min(LEAST, max(rates, default=ROWS[0])))
+    threshold = NEARLY_BEST * max(rates.values(), default=0.0)
+    fewest = min((rows for rows, rate in rates.items() if rate >= threshold), default=ROWS[0])
+    return max(fewest, min(MIN_LIMIT, max(rates, default=ROWS[0])))
 
 
 def _first_round(call: Callable[[int], None]) -> dict[int, float]:
@@ -39,10 +39,10 @@ def _first_round(call: Callable[[int], None]) -> dict[int, float]:
             seconds[rows] = min(_timed(call, rows) for _ in range(2))
         except RuntimeError:  # torch.cuda.OutOfMemoryError is one
             break
-        best = max((less / seconds[less] for less in seconds if less < rows), default=0.0)
+        best = max((n / seconds[n] for n in seconds if n < rows), default=0.0)
         doubled = 2 * sum(seconds.values())
-        pays = rows < LEAST or rows / seconds[rows] >= PAYS * best
-        if not pays or ROUNDS * doubled > BUDGET_SECONDS:
+        worthwhile = rows < MIN_LIMIT or rows / seconds[rows] >= MIN_GAIN * best
+        if not worthwhile or ROUNDS * doubled > BUDGET_SECONDS:
             break
     return seconds
 

@@ -1,4 +1,4 @@
-"""Who is in the next step of the denoising loop. No torch: only decisions."""
+"""Chooses the pictures of the next batch of the denoising loop."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Generic, Protocol, TypeVar
 Size = tuple[int, int]
 
 
-class Job(Protocol):
-    """A picture in the making.
+class Schedulable(Protocol):
+    """A picture that needs steps.
 
-    size: of its latents; rows: what its next step costs of a batch; rank: the lowest goes first;
-    done: it has left, whatever the reason.
+    size: of its latents; rows: of its next step; rank: the lowest goes first; done: it needs no
+    more steps, for whatever reason.
     """
 
     @property
@@ -28,17 +28,17 @@ class Job(Protocol):
     def done(self) -> bool: ...
 
 
-J = TypeVar("J", bound=Job)
+J = TypeVar("J", bound=Schedulable)
 
 
 class StepScheduler(Generic[J]):
-    """Batches the next step of pictures that are at any step of their own.
+    """Batches the next steps of pictures, each of which may be at another step.
 
-    Only latents of one size fit into one batch, so sizes take turns. Of a size, as many pictures
-    are admitted as have room in a batch, by rank, and an admitted one steps until it is done: that
-    ends each sooner than if all of them crept on together. Between two steps of an admitted picture
-    lie at most k - 1 batches, with k sizes in the house, and at most 3k - 1 while pictures whose
-    guidance has just set in crowd a batch: all rows may double, and a batch may end one row short.
+    Only latents of one size fit into one batch, so sizes take turns. Of each size it admits as many
+    pictures as fit into a batch, by rank. An admitted picture steps until it is done: so each is
+    done sooner than if all of them took turns. With k sizes present, at most k - 1 batches lie
+    between two steps of an admitted picture. While guidance has just begun it is at most 3k - 1:
+    all rows may double, and a batch may lack one row.
     """
 
     def __init__(self, max_rows: int) -> None:
@@ -57,26 +57,27 @@ class StepScheduler(Generic[J]):
         return sum(not job.done for job in self)
 
     def add(self, job: J) -> None:
-        """Among equal ranks, who came first goes first."""
+        """Adds a picture; of equal ranks, the first to come goes first."""
         self._admitted.setdefault(job.size, deque())
         heap = self._waiting.setdefault(job.size, [])
         heapq.heappush(heap, (job.rank, next(self._arrivals), job))
 
     def next_batch(self) -> list[J]:
-        """Those of the size whose turn it is; empty when there is nothing to do.
+        """Returns pictures of the next size in turn; empty if there are none.
 
-        At least one job, else no more than `max_rows` rows.
+        They have at most `max_rows` rows together, unless a single picture has more.
         """
         for size in list(self._admitted):
             queue = self._admitted.pop(size)
             self._admit(size, queue)
             if queue:
-                self._admitted[size] = queue  # its next turn is the last
+                self._admitted[size] = queue  # moves to the end of the order
                 return self._take(queue)
             del self._waiting[size]
         return []
 
     def _admit(self, size: Size, queue: deque[J]) -> None:
+        """Removes pictures that are done, and admits waiting ones of this size while they fit."""
         staying = [job for job in queue if not job.done]
         queue.clear()
         queue.extend(staying)
@@ -89,7 +90,7 @@ class StepScheduler(Generic[J]):
                 rows += job.rows
 
     def _take(self, queue: deque[J]) -> list[J]:
-        """From the front, and then to the back: where not all fit, each has its turn."""
+        """Takes from the front and appends at the back, so that pictures take turns."""
         batch = [queue.popleft()]
         rows = batch[0].rows
         while queue and rows + queue[0].rows <= self.max_rows:

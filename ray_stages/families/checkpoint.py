@@ -1,6 +1,6 @@
-"""Loads the parts of a Stable Diffusion checkpoint with diffusers' own `from_pretrained`.
+"""Loads the parts of a Stable Diffusion checkpoint, with `from_pretrained` of diffusers.
 
-Safetensors only, no remote code: a checkpoint is data.
+It loads safetensors only, and runs no code of the checkpoint.
 """
 
 from __future__ import annotations
@@ -17,30 +17,33 @@ import torch
 from ray_stages.families.checkpoint_files import CheckpointFiles
 from ray_stages.requests import schedulers
 from ray_stages.requests.model_card import ModelCard
-from ray_stages.runtimes.place import DTYPES
+from ray_stages.runtimes.target import DTYPES
 from ray_stages.settings import Settings
 
 
 class Checkpoint:
-    """A local directory or a Hugging Face id; each part is loaded when it is asked for."""
+    """A checkpoint in a local folder or on the Hugging Face hub; each call loads one part.
+
+    parameter_count: of the parts loaded so far.
+    """
 
     def __init__(self, settings: Settings) -> None:
         logging.getLogger("diffusers").setLevel(logging.ERROR)
         self.settings = settings
         self.device = _device(settings.device)
         self.dtype = _dtype(settings.precision, self.device)
-        self.parameters = 0
+        self.parameter_count = 0
 
     @property
     def name(self) -> str:
         return Path(self.settings.model).name
 
     def facts(self) -> dict[str, object]:
-        """What was loaded, for the log."""
+        """Returns what was loaded, for the log."""
         return {
             "model": self.name,
             "device": self.device,
-            "parameters": self.parameters,
+            "parameters": self.parameter_count,
         }
 
     def tokenizer(self) -> Any:
@@ -77,11 +80,11 @@ class Checkpoint:
 
     @cached_property
     def card(self) -> ModelCard:
-        """Sizes from the configs; steps and guidance from settings, the checkpoint, or its kind."""
+        """Sizes from the config files; steps and guidance as `_defaults` says."""
         unet = self._config("unet", "config.json")
         vae = self._config("vae", "config.json")
         factor = 2 ** (len(vae["block_out_channels"]) - 1)
-        height, width = _pair(unet["sample_size"])
+        height, width = _height_and_width(unet["sample_size"])
         steps, guidance = self._defaults()
         return ModelCard(
             name=self.name,
@@ -98,7 +101,11 @@ class Checkpoint:
         )
 
     def _defaults(self) -> tuple[int, float]:
-        """Steps and guidance, from settings, `generation_config.json` or the kind of checkpoint."""
+        """Returns steps and guidance scale.
+
+        They come from the settings, else from `generation_config.json`, else from the kind of
+        checkpoint.
+        """
         own = self._optional_config("generation_config.json")
         steps, guidance = _defaults_of_kind(self.scheduler_config)
         steps = self.settings.default_steps or own.get("num_inference_steps", steps)
@@ -123,7 +130,7 @@ class Checkpoint:
                 f"MODEL={self.settings.model}: {len(missing)} weights of {subfolder} are in none "
                 f"of its files: {named}"
             )
-        self.parameters += sum(parameter.numel() for parameter in model.parameters())
+        self.parameter_count += sum(parameter.numel() for parameter in model.parameters())
         return model.to(self.device, self.dtype).eval().requires_grad_(False)
 
     def _variant(self, part: str) -> str:
@@ -153,11 +160,11 @@ class Checkpoint:
 
 
 def _defaults_of_kind(config: dict[str, Any]) -> tuple[int, float]:
-    """What checkpoints that do not say it were made for.
+    """Returns default steps and guidance scale by the scheduler config.
 
-    Consistency models (LCM) and adversarially distilled ones (SD-Turbo: an Euler scheduler with
-    trailing timesteps that predicts noise) need few steps and no guidance; all others get the
-    defaults of diffusers' own pipeline.
+    Consistency models (LCM) and adversarially distilled models (SD-Turbo: an Euler scheduler with
+    trailing timesteps, noise prediction) need few steps and no guidance. All others get the
+    defaults of diffusers' `StableDiffusionPipeline`.
     """
     if config["_class_name"] in ("LCMScheduler", "TCDScheduler"):
         return 4, 1.0
@@ -178,11 +185,11 @@ def _device(name: str) -> torch.device:
 
 
 def _dtype(precision: str, device: torch.device) -> torch.dtype:
-    """Of what passes between the networks, too; a runtime may compute in another within itself."""
+    """Returns the dtype of weights and of tensors between stages; a runtime may use another."""
     if device.type == "cpu":
         return torch.float32
     return DTYPES.get(precision, torch.float16)
 
 
-def _pair(size: int | list[int]) -> tuple[int, int]:
+def _height_and_width(size: int | list[int]) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else (size[0], size[1])

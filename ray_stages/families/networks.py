@@ -1,4 +1,4 @@
-"""The networks of a Stable Diffusion checkpoint, with tensors in and tensors out."""
+"""The networks of a Stable Diffusion checkpoint, described for the runtimes."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ray_stages.families.checkpoint import Checkpoint
 from ray_stages.requests.model_card import ModelCard
 from ray_stages.runtimes.network import Input, Network, Tensors
 
-TOKENS = 77  # of CLIP's text encoders; others work too
+TOKENS = 77  # of CLIP's text encoders; the UNet takes other numbers too
 
 
 def text_encoder(model: Any, tokenizer: Any) -> Network:
-    """input_ids int64 [rows, tokens], and attention_mask where the model was trained with one.
+    """Inputs: input_ids int64 [rows, tokens], and attention_mask if the model was trained with one.
 
-    Gives the last hidden state, [rows, tokens, dim].
+    Output: the last hidden state, [rows, tokens, dim].
     """
 
     def ids(shape: Sequence[int]) -> torch.Tensor:
@@ -36,13 +36,14 @@ def text_encoder(model: Any, tokenizer: Any) -> Network:
 
 
 def unet(model: Any, card: ModelCard, *, with_deep: bool = False) -> Network:
-    """sample [rows, channels, h, w], time_embeds float32 [rows, dim], prompt_embeds [rows, tokens,
-    dim], and timestep_cond [rows, dim] where the model takes guidance as an input.
+    """Inputs: sample [rows, channels, h, w], time_embeds float32 [rows, dim], prompt_embeds [rows,
+    tokens, dim], and timestep_cond [rows, dim] if the model takes guidance as an input.
 
-    time_embeds are the sinusoids that `model.time_proj` makes of timesteps. No runtime is left to
-    make them: bfloat16 takes a time of 999 for 1000.
+    time_embeds are the sinusoids that `model.time_proj` computes from timesteps. They are inputs
+    because a runtime in bfloat16 would round a timestep of 999 to 1000.
 
-    Gives the prediction, like sample, and with_deep the features for `unet_shallow`.
+    Outputs: the prediction, of the shape of sample, and if with_deep the features that
+    `unet_shallow` takes.
     """
 
     def times(shape: Sequence[int]) -> torch.Tensor:
@@ -57,8 +58,8 @@ def unet(model: Any, card: ModelCard, *, with_deep: bool = False) -> Network:
     ]
     if config.time_cond_proj_dim:
         inputs.append(Input("timestep_cond", ("rows", config.time_cond_proj_dim)))
-    sizes = {**_latents(card), "tokens": TOKENS}
-    # An odd size makes a UNet say what size it wants on the way up, which suits even ones too.
+    sizes = {**_latent_sizes(card), "tokens": TOKENS}
+    # With odd sizes the UNet upsamples to explicit sizes, so the traced graph suits all sizes.
     odd = {"height": sizes["height"] + 1, "width": sizes["width"] + 3}
     module = unet_levels.Whole(model) if with_deep else _UNet(model)
     outputs = ("prediction", "deep") if with_deep else ("prediction",)
@@ -66,7 +67,10 @@ def unet(model: Any, card: ModelCard, *, with_deep: bool = False) -> Network:
 
 
 def unet_shallow(model: Any, card: ModelCard) -> Network:
-    """deep [rows, dim, h, w], from a step before, and what `unet` takes. Gives the prediction."""
+    """Inputs: deep [rows, dim, h, w], of an earlier step, and those of `unet`.
+
+    Output: the prediction.
+    """
     whole = unet(model, card)
     deep = Input("deep", ("rows", model.config.block_out_channels[1], "height", "width"))
     inputs = (deep, *whole.inputs)
@@ -74,22 +78,22 @@ def unet_shallow(model: Any, card: ModelCard) -> Network:
 
 
 def vae_decoder(vae: Any, card: ModelCard) -> Network:
-    """latents [rows, channels, h, w]. Gives pixels -1 to 1, [rows, 3, 8 h, 8 w]."""
-    sizes = _latents(card)
+    """Input: latents [rows, channels, h, w]. Output: pixels from -1 to 1, [rows, 3, 8 h, 8 w]."""
+    sizes = _latent_sizes(card)
     odd = {name: size + 1 for name, size in sizes.items()}
     inputs = (Input("latents", ("rows", card.latent_channels, "height", "width")),)
     return Network("vae_decoder", _Decoder(vae), inputs, ("pixels",), sizes, odd)
 
 
 def vae_encoder(vae: Any, card: ModelCard) -> Network:
-    """pixels -1 to 1, [rows, 3, 8 h, 8 w]. Gives the posterior's mean and log variance."""
+    """Input: pixels from -1 to 1, [rows, 3, 8 h, 8 w]. Output: mean and log variance of latents."""
     sizes = {"height": card.height, "width": card.width}
     odd = {name: size + card.vae_scale_factor for name, size in sizes.items()}
     inputs = (Input("pixels", ("rows", 3, "height", "width")),)
     return Network("vae_encoder", _Encoder(vae), inputs, ("moments",), sizes, odd)
 
 
-# By the names of the stages.
+# The network of each stage.
 NETWORKS: dict[str, Callable[[Checkpoint], Network]] = {
     "text_encoder": lambda c: text_encoder(c.text_encoder(), c.tokenizer()),
     "unet": lambda c: unet(c.unet(), c.card),
@@ -98,26 +102,28 @@ NETWORKS: dict[str, Callable[[Checkpoint], Network]] = {
 }
 
 
-def _latents(card: ModelCard) -> dict[str, int]:
+def _latent_sizes(card: ModelCard) -> dict[str, int]:
     factor = card.vae_scale_factor
     return {"height": card.height // factor, "width": card.width // factor}
 
 
-class _Part(torch.nn.Module):
+class _Wrapper(torch.nn.Module):
+    """A module whose inputs and outputs are tensors only, which can be traced."""
+
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model.eval()
 
 
-class _TextEncoder(_Part):
+class _TextEncoder(_Wrapper):
     def forward(self, input_ids: torch.Tensor, mask: torch.Tensor | None = None) -> Tensors:
         return (self.model(input_ids, attention_mask=mask)[0],)
 
 
-class _UNet(_Part):
+class _UNet(_Wrapper):
     def __init__(self, model: Any) -> None:
         super().__init__(model)
-        model.get_time_embed = _given
+        model.get_time_embed = _pass_time_embeds
 
     def forward(
         self,
@@ -137,15 +143,16 @@ class _UNet(_Part):
         )
 
 
-def _given(sample: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+def _pass_time_embeds(sample: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+    """Replaces `get_time_embed`: its `timestep` is the embedding already."""
     return timestep.to(sample.dtype)
 
 
-class _Decoder(_Part):
+class _Decoder(_Wrapper):
     def forward(self, latents: torch.Tensor) -> Tensors:
         return tuple(self.model.decode(latents, return_dict=False))
 
 
-class _Encoder(_Part):
+class _Encoder(_Wrapper):
     def forward(self, pixels: torch.Tensor) -> Tensors:
         return (self.model.encode(pixels, return_dict=False)[0].parameters,)

@@ -1,6 +1,6 @@
-"""Stable Diffusion's UNet in two: its outermost level, and all below.
+"""Splits Stable Diffusion's UNet into its outermost level and all levels below, for DeepCache.
 
-Both together are diffusers' `UNet2DConditionModel.forward`, of text and time only.
+Both together compute diffusers' `UNet2DConditionModel.forward` with text and time only.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ import torch
 from ray_stages.runtimes.network import Tensors
 
 DOWN, UP = "CrossAttnDownBlock2D", "CrossAttnUpBlock2D"
-# What a UNet may have beside text and time, and Stable Diffusion's do not.
+# Conditions of other UNets, beside text and time.
 OTHER_CONDITIONS = (
     *("addition_embed_type", "center_input_sample", "class_embed_type", "encoder_hid_dim_type"),
     *("num_class_embeds", "time_embedding_act_fn"),
 )
 
 
-def check(config: Any) -> None:
-    """ValueError for a UNet that is not built as Stable Diffusion's, and cannot be taken apart."""
+def check_splittable(config: Any) -> None:
+    """Raises ValueError for a UNet that is not built like Stable Diffusion's."""
     down, up = config.down_block_types, config.up_block_types
     right = {
         "down_block_types": down[0] == DOWN and {*down[1:]} <= {DOWN, "DownBlock2D"} and down[1:],
@@ -38,9 +38,10 @@ def check(config: Any) -> None:
 
 
 class Shallow(torch.nn.Module):
-    """The outermost level.
+    """The outermost level: from the deep features of an earlier step to a prediction.
 
-    emb: of the time, [rows, dim]; skips: what the first down block hands to the last up block.
+    emb: time embedding, [rows, dim]; skips: the outputs of the first down block that the last up
+    block takes.
     """
 
     def __init__(self, model: Any) -> None:
@@ -66,7 +67,7 @@ class Shallow(torch.nn.Module):
         return self.time_embedding(times.to(dtype), cond)
 
     def descend(self, sample: torch.Tensor, emb: Any, embeds: Any) -> tuple[torch.Tensor, Tensors]:
-        """What goes to the level below, at half the size, and the skips."""
+        """Returns the input of the level below, at half the size, and the skips."""
         first = self.conv_in(sample)
         below, skips = self.down(hidden_states=first, temb=emb, encoder_hidden_states=embeds)
         return below, (first, *skips[:-1])
@@ -83,7 +84,7 @@ class Shallow(torch.nn.Module):
 
 
 class Deep(torch.nn.Module):
-    """All levels below the outermost: [rows, dim, h / 2, w / 2] to [rows, dim, *size]."""
+    """All levels below the outermost: from [rows, dim, h / 2, w / 2] to [rows, dim, *size]."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -110,7 +111,7 @@ class Deep(torch.nn.Module):
 
 
 class Whole(torch.nn.Module):
-    """The same prediction as the UNet's, and the features that `Shallow` makes it of."""
+    """The whole UNet: returns its prediction, and the deep features that `Shallow` takes."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()

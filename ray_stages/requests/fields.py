@@ -1,4 +1,7 @@
-"""Reads one field of a request, or refuses it by name, value and limit."""
+"""Reads and checks single fields of a request.
+
+Raises InvalidRequest, which names field, value and limit.
+"""
 
 from __future__ import annotations
 
@@ -17,17 +20,19 @@ NO_TEXT: Array = np.array([b""], dtype=np.object_)
 
 
 def first(tensors: Tensors, field: str, default: Any) -> Any:
+    """Returns the first element of a tensor, or `default` if the field is missing."""
     return tensors[field].reshape(-1)[0] if field in tensors else default
 
 
 def required(tensors: Tensors, field: str) -> Array:
-    """Triton counts the inputs that a model needs, but not which they are."""
+    """Checks that the field is there: Triton checks only how many inputs a request has."""
     if field not in tensors:
         raise InvalidRequest(field, "none", "a tensor")
     return tensors[field]
 
 
 def integer(tensors: Tensors, field: str, default: int, low: int, high: int) -> int:
+    """Reads an integer from `low` to `high`, both included."""
     value = int(first(tensors, field, default))
     if not low <= value <= high:
         raise InvalidRequest(field, value, f"{low} to {high}")
@@ -35,27 +40,28 @@ def integer(tensors: Tensors, field: str, default: int, low: int, high: int) -> 
 
 
 def number(tensors: Tensors, field: str, default: float, low: float, high: float) -> float:
-    """What is not finite is refused too."""
+    """Reads a finite float from `low` to `high`."""
     value = float(first(tensors, field, default))
     if not low <= value <= high:
         raise InvalidRequest(field, value, f"{low:g} to {high:g}")
     return value
 
 
-def word(tensors: Tensors, field: str, default: str) -> str:
+def string(tensors: Tensors, field: str, default: str) -> str:
     value = first(tensors, field, default)
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def choice(tensors: Tensors, field: str, default: str, offered: list[str]) -> str:
-    name = word(tensors, field, default)
+    """Reads one of the strings in `offered`."""
+    name = string(tensors, field, default)
     if name not in offered:
         raise InvalidRequest(field, repr(name[:40]), f"one of {', '.join(offered)}")
     return name
 
 
 def texts(field: str, tensor: Array, max_chars: int) -> list[str]:
-    """Private: an error tells their length, never their words."""
+    """Reads UTF-8 texts. Prompts are private: an error names their length, not their content."""
     found = []
     for item in tensor.reshape(-1):
         try:
@@ -69,12 +75,14 @@ def texts(field: str, tensor: Array, max_chars: int) -> list[str]:
 
 
 def rows(field: str, tensor: Array, most: int) -> int:
+    """Checks and returns the number of rows: 1 to `most`."""
     if not 1 <= len(tensor) <= most:
         raise InvalidRequest(field, f"{len(tensor)} rows", f"1 to {most}")
     return len(tensor)
 
 
-def one_or_each(n: int) -> str:
+def one_or_n(n: int) -> str:
+    """Returns the limit of a field with one value for all prompts, or one for each."""
     return "1" if n == 1 else f"1, or one for each of {n} prompts"
 
 

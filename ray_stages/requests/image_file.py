@@ -1,4 +1,8 @@
-"""Picture files from strangers: PNG, JPEG or WebP, bounded before anything is decoded. No torch."""
+"""Reads untrusted image files: PNG, JPEG or WebP. Bridges import this, so it must not import torch.
+
+Size and format are checked before anything is decoded. Raises InvalidRequest, which names the
+position of the file in the request.
+"""
 
 from __future__ import annotations
 
@@ -13,17 +17,17 @@ from ray_stages.errors import InvalidRequest
 
 FIELD = "init_image"
 FORMATS = ("PNG", "JPEG", "WEBP")
-KINDS = "a PNG, JPEG or WebP file"
+EXPECTED = "a PNG, JPEG or WebP file"
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-# Chunks of a PNG that Pillow inflates as it meets them, to a megabyte each, and we do not use.
-INFLATED = (b"iCCP", b"iTXt", b"zTXt")
+# Compressed chunks of a PNG that we do not use; Pillow inflates each, up to a megabyte.
+COMPRESSED_CHUNKS = (b"iCCP", b"iTXt", b"zTXt")
 
 
-class _Source(io.BytesIO):
-    """A file made of a million tiny chunks would keep Pillow busy for seconds: no real one is."""
+class _BoundedReader(io.BytesIO):
+    """Limits the number of reads: Pillow takes seconds for a file of a million tiny chunks."""
 
     def __init__(self, file: bytes) -> None:
-        file = _without_inflated(file) if file.startswith(PNG_SIGNATURE) else file
+        file = _drop_compressed_chunks(file) if file.startswith(PNG_SIGNATURE) else file
         super().__init__(file)
         self.reads_left = 10_000 + len(file) // 1024
 
@@ -34,20 +38,19 @@ class _Source(io.BytesIO):
         return super().read(size)
 
 
-def _without_inflated(png: bytes) -> bytes:
-    """Without the chunks that would be inflated."""
+def _drop_compressed_chunks(png: bytes) -> bytes:
     kept, begin = [PNG_SIGNATURE], len(PNG_SIGNATURE)
     while begin < len(png):
         length, name = struct.unpack(">I4s", png[begin : begin + 8].ljust(8, b"\0"))
-        end = begin + length + 12  # with length, name and checksum
-        if name not in INFLATED:
+        end = begin + length + 12  # 4 bytes of length, 4 of name, 4 of checksum
+        if name not in COMPRESSED_CHUNKS:
             kept.append(png[begin:end])
         begin = end
     return b"".join(kept)
 
 
-def check(file: bytes, position: int, max_bytes: int) -> None:
-    """What can be said of a file in no time, whatever is in it."""
+def check_header(file: bytes, position: int, max_bytes: int) -> None:
+    """Checks length and signature, which takes no time whatever the file contains."""
     if len(file) > max_bytes:
         raise InvalidRequest(
             FIELD, f"{len(file)} bytes at position {position}", f"at most {max_bytes}"
@@ -55,44 +58,48 @@ def check(file: bytes, position: int, max_bytes: int) -> None:
     webp = file[:4] == b"RIFF" and file[8:12] == b"WEBP"
     if not webp and not file.startswith((PNG_SIGNATURE, b"\xff\xd8\xff")):
         got = f"{len(file)} bytes of another kind at position {position}"
-        raise InvalidRequest(FIELD, got, KINDS)
+        raise InvalidRequest(FIELD, got, EXPECTED)
 
 
 def read(file: bytes, position: int, max_pixels: int) -> Image.Image:
-    """The picture in RGB, upright, what is transparent on white; an animation's first frame."""
-    with _refusing(position, max_pixels):
-        image = Image.open(_Source(file), formats=FORMATS)
+    """Returns the image in RGB, rotated as its EXIF data say, transparency on white.
+
+    Of an animation it returns the first frame.
+    """
+    with _invalid_request_on_error(position, max_pixels):
+        image = Image.open(_BoundedReader(file), formats=FORMATS)
         width, height = image.size
         if width * height > max_pixels:
             raise _too_large(f"{width}x{height} pixels", position, max_pixels)
         return _rgb(ImageOps.exif_transpose(image))
 
 
-def fitted(
+def fit_size(
     own: tuple[int, int],
-    wished: tuple[int | None, int | None],
+    requested: tuple[int | None, int | None],
     multiple: int,
     bounds: tuple[int, int],
 ) -> tuple[int, int]:
-    """The height and width to draw at; all pairs but `bounds`, the least and most, are such.
+    """Returns the height and width to draw at, in pixels, for an image of `own` height and width.
 
-    What is wished is taken. Else the sides keep their proportion: they follow the one that is
-    wished, or the picture's own size, made smaller where it is over the most.
+    A requested side is returned as it is. The other keeps the image's proportions, rounded down to
+    a multiple of `multiple`. If neither is requested, both follow the image's own size, reduced to
+    the maximum. bounds: minimum and maximum of a side.
     """
     least, most = bounds
     new, old = min(most, max(own)), max(own)
-    for wish, side in zip(wished, own, strict=True):
-        if wish:
-            new, old = wish, side
+    for request, side in zip(requested, own, strict=True):
+        if request:
+            new, old = request, side
     sides = []
-    for wish, side in zip(wished, own, strict=True):
-        pixels = side * new // old  # in integers: a float may fall just short
-        sides.append(wish or min(max(pixels - pixels % multiple, least), most))
+    for request, side in zip(requested, own, strict=True):
+        pixels = side * new // old  # integer arithmetic: a float may be just below the result
+        sides.append(request or min(max(pixels - pixels % multiple, least), most))
     return sides[0], sides[1]
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would clip to white
+    if image.mode.startswith("I"):  # 16-bit grey, which Pillow's `convert` would clip to white
         return image.point(lambda grey: grey * (1 / 257)).convert("L").convert("RGB")
     if not image.has_transparency_data:
         return image.convert("RGB")
@@ -103,7 +110,8 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 @contextlib.contextmanager
-def _refusing(position: int, max_pixels: int) -> Iterator[None]:
+def _invalid_request_on_error(position: int, max_pixels: int) -> Iterator[None]:
+    """Turns Pillow's errors into InvalidRequest."""
     try:
         yield
     except InvalidRequest:
@@ -112,7 +120,7 @@ def _refusing(position: int, max_pixels: int) -> Iterator[None]:
         raise _too_large("a decompression bomb", position, max_pixels) from None
     except UnidentifiedImageError:
         raise _damaged("its header", position) from None
-    except Exception as error:  # whatever a broken place in a file makes Pillow stumble over
+    except Exception as error:  # Pillow raises anything for a damaged file
         raise _damaged(str(error), position) from error
 
 
@@ -122,4 +130,4 @@ def _too_large(got: str, position: int, max_pixels: int) -> InvalidRequest:
 
 def _damaged(why: str, position: int) -> InvalidRequest:
     got = f"a damaged file at position {position} ({why[:80]})"
-    return InvalidRequest(FIELD, got, KINDS)
+    return InvalidRequest(FIELD, got, EXPECTED)

@@ -1,4 +1,4 @@
-"""What a request to begin at a picture may say. No torch: bridges import this."""
+"""The initial image of image-to-image. Bridges import this, so it must not import torch."""
 
 from __future__ import annotations
 
@@ -16,28 +16,30 @@ DEFAULT_STRENGTH = np.float32(0.8)  # as in diffusers
 
 @dataclass(frozen=True)
 class InitImage:
-    """A picture to begin at, and the share of the steps that may change it.
+    """The image at which denoising begins, encoded by the VAE.
 
-    moments: float32 [n or 1, 2 * channels, h, w].
+    moments: float32 [n or 1, 2 * channels, h, w], see `ImageEncoder`; strength: the share of the
+    steps to run, above 0 and up to 1, as in diffusers.
     """
 
     moments: Array
     strength: float
 
     def size(self, card: ModelCard) -> tuple[int, int]:
-        """Height and width in pixels."""
+        """Returns height and width in pixels."""
         _, _, height, width = self.moments.shape
         return height * card.vae_scale_factor, width * card.vae_scale_factor
 
     @classmethod
     def parse(cls, tensors: Tensors, n: int, steps: int, card: ModelCard) -> InitImage | None:
+        """Returns None if the request has no initial image; n: prompts of the request."""
         if "init_moments" not in tensors:
             if "strength" in tensors:
                 raise InvalidRequest("init_moments", "none", "given beside strength")
             return None
         moments = tensors["init_moments"]
         if len(moments) not in (1, n):
-            raise InvalidRequest("init_moments", f"{len(moments)} pictures", fields.one_or_each(n))
+            raise InvalidRequest("init_moments", f"{len(moments)} pictures", fields.one_or_n(n))
         if moments.shape[1] != 2 * card.latent_channels:
             limit = str(2 * card.latent_channels)
             raise InvalidRequest("init_moments", f"{moments.shape[1]} channels", limit)
@@ -47,8 +49,8 @@ class InitImage:
 
 
 def _strength(given: np.float32, steps: int) -> float:
-    # By way of its text, which is the number the client wrote: 0.7 in FP32 is a little less, and
-    # int(10 * strength) would be a step short of what diffusers takes.
+    # The shortest text of an FP32 value is the number that the client wrote. 0.7 in FP32 is a
+    # little less, and int(10 * strength) would be one step fewer than in diffusers.
     strength = float(str(given))
     if not 0 < strength <= 1:
         raise InvalidRequest("strength", strength, "more than 0, at most 1")

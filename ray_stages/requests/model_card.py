@@ -1,4 +1,4 @@
-"""What a checkpoint says of itself: sizes and defaults that stages and bridges must know."""
+"""Sizes and defaults of a checkpoint, which stages and bridges need to check requests."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ModelCard:
-    """Read from a checkpoint's configs by `checkpoint.describe`; sizes in pixels."""
+    """Values from a checkpoint's config files; see `Checkpoint.card`.
+
+    height, width: default size in pixels; max_size: the longest side in pixels; vae_scale_factor:
+    pixels per latent; embed_dim: width of the text embeddings; scheduler: a name of SCHEDULERS, or
+    a class of diffusers.
+    """
 
     name: str
     height: int
@@ -19,4 +24,4 @@ class ModelCard:
     steps: int
     guidance_scale: float
     scheduler: str
-    scaling_factor: float = 0.18215  # of the VAE's latents
+    scaling_factor: float = 0.18215  # of the VAE's latents, as in diffusers

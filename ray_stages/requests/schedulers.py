@@ -1,4 +1,4 @@
-"""The samplers a request may name: diffusers' own schedulers, made anew for each picture."""
+"""The schedulers that a request may name: classes of diffusers, one instance for each picture."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from ray_stages.errors import InvalidRequest
 
 @dataclass(frozen=True)
 class SchedulerChoice:
-    """A diffusers scheduler class, its common label, and what overrides the checkpoint's config."""
+    """A scheduler that a request may name.
+
+    class_name: of diffusers; label: the common name of the sampler; overrides: values that replace
+    those of the checkpoint's scheduler config.
+    """
 
     class_name: str
     label: str
@@ -35,15 +39,15 @@ SCHEDULERS: dict[str, SchedulerChoice] = {
 }
 
 
-# Options whose meaning, or whose right default, is another in each class.
-OF_ONE_CLASS = {"algorithm_type", "solver_type", "lower_order_final"}
-SIGMAS = {"use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas"}
-# What diffusers' StableDiffusionPipeline sets in every scheduler it is given.
-PIPELINES_OWN = {"clip_sample": False, "steps_offset": 1}
+# Options that mean something else, or have another right default, in each class.
+CLASS_SPECIFIC_OPTIONS = {"algorithm_type", "solver_type", "lower_order_final"}
+SIGMA_OPTIONS = {"use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas"}
+# diffusers' StableDiffusionPipeline sets these in every scheduler.
+PIPELINE_CONFIG = {"clip_sample": False, "steps_offset": 1}
 
 
 def name_of(class_name: str) -> str:
-    """The name under which a checkpoint's own scheduler class is offered."""
+    """Returns the name in SCHEDULERS of a diffusers class, else the name of the class."""
     for name, choice in SCHEDULERS.items():
         if choice.class_name == class_name:
             return name
@@ -51,24 +55,26 @@ def name_of(class_name: str) -> str:
 
 
 def label_of(name: str) -> str:
+    """Returns the common name of a sampler, which goes into PNG files."""
     return SCHEDULERS[name].label if name in SCHEDULERS else name
 
 
 def create(name: str, config: dict[str, Any]) -> Any:
-    """A fresh one: its `step` keeps state, so two pictures never share it (diffusers #3672).
+    """Creates a scheduler. `step` keeps state, so pictures must not share one (diffusers #3672).
 
-    config: the checkpoint's own. Raises InvalidRequest where it does not fit the scheduler.
+    config: of the checkpoint's own scheduler. Raises InvalidRequest if the scheduler does not
+    support it.
     """
     import diffusers
 
     own_class = config["_class_name"]
     choice = SCHEDULERS.get(name) or SchedulerChoice(own_class, name)
-    config = {**config, **PIPELINES_OWN}
+    config = {**config, **PIPELINE_CONFIG}
     if choice.class_name != own_class:
-        config = {key: value for key, value in config.items() if key not in OF_ONE_CLASS}
-    if SIGMAS & choice.overrides.keys():
-        config |= dict.fromkeys(SIGMAS, False)
-    # Only a UNet with twice the channels predicts a variance, and none that is served has them.
+        config = {key: value for key, value in config.items() if key not in CLASS_SPECIFIC_OPTIONS}
+    if SIGMA_OPTIONS & choice.overrides.keys():
+        config |= dict.fromkeys(SIGMA_OPTIONS, False)
+    # Only a UNet with twice the output channels predicts a variance, and we serve none.
     if str(config.get("variance_type")).startswith("learned"):
         config["variance_type"] = "fixed_small"
     try:

@@ -1,7 +1,7 @@
-"""What each stage may be asked, checked once, at the boundary, and what it answers.
+"""The requests and results of the stages.
 
-A bridge turns the tensors of a Triton request into one of these; inside, they are trusted.
-No torch here: bridges import this.
+A bridge parses the tensors of a Triton request into one of these classes, and so checks them once;
+`parse` raises InvalidRequest. Bridges import this, so it must not import torch.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ from ray_stages.settings import Settings
 MIN_SIZE = 64
 MAX_TOKENS = 1024
 MAX_SEED = 2**63 - 1
-MOST_URGENT, USUAL, LEAST_URGENT = 1, 5, 9
+HIGHEST_PRIORITY, DEFAULT_PRIORITY, LOWEST_PRIORITY = 1, 5, 9
 ENCODINGS = ["raw", "base64"]
 
 
 @dataclass(frozen=True)
-class Ticket:
-    """Which request it is, for logs, and until when it is wanted, in Unix seconds."""
+class RequestContext:
+    """id: of the request, for logs; deadline: in Unix seconds."""
 
     id: str
     deadline: float
 
 
 @dataclass(frozen=True)
-class TextRequest:
-    """Prompts to embeddings."""
+class EncodeTextRequest:
+    """Prompts to encode; the negative prompt is for all of them."""
 
     prompts: list[str]
     negative_prompt: str
 
     @classmethod
-    def parse(cls, tensors: Tensors, card: ModelCard, settings: Settings) -> TextRequest:
+    def parse(cls, tensors: Tensors, card: ModelCard, settings: Settings) -> EncodeTextRequest:
         given = tensors.get("prompt", fields.NO_TEXT[:0])
         if not 1 <= given.size <= settings.max_prompts:
             raise InvalidRequest("prompt", f"{given.size} prompts", f"1 to {settings.max_prompts}")
@@ -55,10 +55,11 @@ class TextRequest:
 
 @dataclass(frozen=True)
 class Guidance:
-    """How the prompt pulls; see `guidance.py` for what each does.
+    """Parameters of classifier-free guidance; `denoising/guidance.py` has the algorithms.
 
-    scale: at 1 or below the unconditional row is not computed; start, end: the share of the steps
-    between which it works; rescale: 0 to 1, 0 is off; threshold: a quantile, 0 is off.
+    scale: up to 1 the unconditional row is not computed; start, end: guidance is active from the
+    first to before the second of these shares of the steps; rescale: 0 to 1, 0 is off; threshold: a
+    quantile, 0 is off.
     """
 
     scale: float
@@ -67,7 +68,8 @@ class Guidance:
     rescale: float = 0.0
     threshold: float = 0.0
 
-    def guides(self, step: int, steps: int) -> bool:
+    def is_active(self, step: int, steps: int) -> bool:
+        """Whether `step`, counted from 0, of `steps` is guided."""
         return self.scale > 1 and self.start <= step / steps < self.end
 
     @classmethod
@@ -84,11 +86,11 @@ class Guidance:
 
 
 @dataclass(frozen=True)
-class EncodeRequest:
-    """PNG, JPEG or WebP files to moments; a side that is not given follows the first picture's own.
+class EncodeImageRequest:
+    """Image files (PNG, JPEG or WebP) to encode; see `image_file.fit_size` for a missing side.
 
-    What is inside a file is the stage's to find out: a header can be made slow to read, and a
-    bridge has one loop for all.
+    `parse` checks only length and signature. The stage reads the files, because reading can take
+    long, and a bridge has one event loop for all requests.
     """
 
     files: list[bytes]
@@ -96,23 +98,24 @@ class EncodeRequest:
     width: int | None = None
 
     @classmethod
-    def parse(cls, tensors: Tensors, card: ModelCard, settings: Settings) -> EncodeRequest:
+    def parse(cls, tensors: Tensors, card: ModelCard, settings: Settings) -> EncodeImageRequest:
         files = list(tensors.get("init_image", fields.NO_TEXT[:0]).reshape(-1))
         if not 1 <= len(files) <= settings.max_prompts:
             limit = f"1 to {settings.max_prompts}"
             raise InvalidRequest("init_image", f"{len(files)} pictures", limit)
         for i, file in enumerate(files):
-            image_file.check(file, i, settings.max_image_bytes)
+            image_file.check_header(file, i, settings.max_image_bytes)
         sides = [field for field in ("height", "width") if field in tensors]
         return cls(files, **{side: _size(tensors, side, 0, card) for side in sides})
 
 
 @dataclass(frozen=True)
 class DenoiseRequest:
-    """Embeddings to latents.
+    """Embeddings to denoise latents by.
 
-    prompt_embeds: float32 [n, tokens, dim]; negative_prompt_embeds: the same, or one for all;
-    preview_every, dump_latents_every: in steps, 0 is never.
+    prompt_embeds: float32 [n, tokens, dim]; negative_prompt_embeds: [n or 1, tokens, dim]; seeds:
+    n; height, width: in pixels; preview_every, dump_latents_every: in steps, 0 is never; init: to
+    begin at an image instead of noise.
     """
 
     prompt_embeds: Array
@@ -123,7 +126,7 @@ class DenoiseRequest:
     height: int
     width: int
     scheduler: str
-    priority: int = USUAL
+    priority: int = DEFAULT_PRIORITY
     preview_every: int = 0
     dump_latents_every: int = 0
     init: InitImage | None = None
@@ -146,7 +149,9 @@ class DenoiseRequest:
             height=_size(tensors, "height", height, card),
             width=_size(tensors, "width", width, card),
             scheduler=_scheduler(tensors, card),
-            priority=fields.integer(tensors, "priority", USUAL, MOST_URGENT, LEAST_URGENT),
+            priority=fields.integer(
+                tensors, "priority", DEFAULT_PRIORITY, HIGHEST_PRIORITY, LOWEST_PRIORITY
+            ),
             preview_every=fields.integer(tensors, "preview_every", 1, 1, most),
             dump_latents_every=fields.integer(tensors, "dump_latents_every", 0, 0, most),
             init=init,
@@ -164,10 +169,10 @@ class DenoiseRequest:
 
 @dataclass(frozen=True)
 class DecodeRequest:
-    """Latents to PNG files.
+    """Latents to decode into PNG files.
 
-    latents: float32 [n, channels, height / 8, width / 8]; parameters: what to write into each PNG;
-    encoding: `raw` gives PNG bytes and base64, `base64` only what fits into JSON.
+    latents: float32 [n, channels, height / 8, width / 8]; parameters: to write into each
+    PNG; encoding: `raw` returns PNG bytes and base64, `base64` returns base64 only.
     """
 
     latents: Array
@@ -193,7 +198,7 @@ class DecodeRequest:
 
 @dataclass(frozen=True)
 class StageResult:
-    """The stage's output tensors by name, and the milliseconds a request waited and computed."""
+    """outputs: tensors by name; queue_ms, compute_ms: milliseconds of waiting and of computing."""
 
     outputs: dict[str, Array]
     queue_ms: float
@@ -215,10 +220,10 @@ def _scheduler(tensors: Tensors, card: ModelCard) -> str:
 
 
 def _seeds(tensor: Array | None, n: int) -> list[int]:
-    """One seed a picture: given, counted up from the one given, or drawn."""
+    """Returns one seed for each picture: given, counted up from the one given, or random."""
     given = [secrets.randbelow(2**32)] if tensor is None else [int(s) for s in tensor.reshape(-1)]
     if len(given) not in (1, n):
-        raise InvalidRequest("seed", f"{len(given)} seeds", fields.one_or_each(n))
+        raise InvalidRequest("seed", f"{len(given)} seeds", fields.one_or_n(n))
     for seed in given:
         if seed < 0:
             limits = f"0 to {MAX_SEED}; leave it out for a random one"
@@ -250,7 +255,7 @@ def _negative_embeddings(tensors: Tensors, embeds: Array, card: ModelCard) -> Ar
 
 
 def _parameters(tensors: Tensors, i: int, settings: Settings) -> dict[str, str]:
-    """Those of the generation parameters that came along, for picture i."""
+    """Returns the generation parameters in the request for picture i, as text."""
     given = {field: tensor for field, tensor in tensors.items() if tensor.size}
     parameters: dict[str, str] = {}
     for field in ("prompt", "negative_prompt", "scheduler"):

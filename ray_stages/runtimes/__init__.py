@@ -1,5 +1,5 @@
-"""A network on the fastest runtime at hand.
+"""Computes a network with the fastest runtime of this machine.
 
-`network.py` says what is to be computed, `choice.py` by what; each runtime is one module with the
-same three names: NAME and NEEDS, `precisions`, `open_network`.
+`network.py` describes what to compute, and `choice.py` chooses what computes it. Each runtime is
+one module with the names of `catalog.RuntimeModule`.
 """

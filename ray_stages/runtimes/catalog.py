@@ -1,4 +1,4 @@
-"""The runtimes there are."""
+"""All runtimes, by name."""
 
 from __future__ import annotations
 
@@ -8,17 +8,25 @@ import torch
 
 from ray_stages.runtimes import compiled, eager, onnx_runtime, open_vino
 from ray_stages.runtimes.network import Network, Runtime
-from ray_stages.runtimes.place import Place
+from ray_stages.runtimes.target import Target
 
 
-class Kind(Protocol):
-    """What each module of a runtime has. NEEDS: the packages it is made of, beside torch."""
+class RuntimeModule(Protocol):
+    """What each runtime's module defines.
+
+    NAME: as the settings call the runtime; REQUIRED_PACKAGES: the modules to import beside torch.
+    """
 
     NAME: str
-    NEEDS: tuple[str, ...]
+    REQUIRED_PACKAGES: tuple[str, ...]
 
-    def precisions(self, device: torch.device) -> tuple[str, ...]: ...
-    def open_network(self, network: Network, precision: str, place: Place) -> Runtime: ...
+    def precisions(self, device: torch.device) -> tuple[str, ...]:
+        """Returns the precisions that the runtime supports on a device; none if it has no use."""
+
+    def open_network(self, network: Network, precision: str, target: Target) -> Runtime:
+        """Converts and loads a network; may take minutes the first time."""
 
 
-KINDS: dict[str, Kind] = {kind.NAME: kind for kind in (eager, compiled, onnx_runtime, open_vino)}
+RUNTIME_MODULES: dict[str, RuntimeModule] = {
+    module.NAME: module for module in (eager, compiled, onnx_runtime, open_vino)
+}

@@ -1,4 +1,4 @@
-"""`torch.compile`: kernels made for this machine; on CUDA one graph launch a call."""
+"""`torch.compile`: kernels generated for this machine; on CUDA, one graph launch for each call."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ import torch
 
 from ray_stages.runtimes import eager
 from ray_stages.runtimes.network import Network, Runtime, Tensors
-from ray_stages.runtimes.padding import padded
-from ray_stages.runtimes.place import Place
+from ray_stages.runtimes.padding import pad_rows
+from ray_stages.runtimes.target import Target
 
 NAME = "torch-compile"
-NEEDS: tuple[str, ...] = ()
+REQUIRED_PACKAGES: tuple[str, ...] = ()
 
 
 def precisions(device: torch.device) -> tuple[str, ...]:
-    """Inductor calls the C++ compiler for CPUs; for GPUs Triton's, which comes with torch."""
+    """Inductor needs a C++ compiler for CPUs. For GPUs it uses the Triton compiler inside torch."""
     if device.type == "cpu" and not (shutil.which("g++") or shutil.which("clang++")):
         return ()
     return eager.precisions(device)
 
 
-def open_network(network: Network, precision: str, place: Place) -> Runtime:
-    """CUDA graphs are recorded for one shape each, so rows are padded to few numbers."""
-    if place.device.type == "cpu":
+def open_network(network: Network, precision: str, target: Target) -> Runtime:
+    """On CUDA it pads rows to a few counts, because a CUDA graph is recorded for one shape."""
+    if target.device.type == "cpu":
         return Runtime(NAME, precision, eager.in_precision(network, precision, _compiled))
-    return Runtime(NAME, precision, padded(eager.in_precision(network, precision, _graphs)))
+    return Runtime(NAME, precision, pad_rows(eager.in_precision(network, precision, _cuda_graphs)))
 
 
 def _compiled(module: torch.nn.Module) -> Callable[..., Tensors]:
@@ -36,7 +36,7 @@ def _compiled(module: torch.nn.Module) -> Callable[..., Tensors]:
     return compute  # type: ignore[no-any-return]
 
 
-def _graphs(module: torch.nn.Module) -> Callable[..., Tensors]:
+def _cuda_graphs(module: torch.nn.Module) -> Callable[..., Tensors]:
     compute: Any = torch.compile(module, mode="reduce-overhead", dynamic=False)
 
     def call(*inputs: torch.Tensor) -> Tensors:

@@ -1,4 +1,4 @@
-"""Where a network lies in the formats of other runtimes, made on first use."""
+"""Caches networks on disk in the formats of other runtimes."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from ray_stages.runtimes.network import Network
 log = logging.getLogger("ray.serve")
 
 
-class Exports:
-    """One folder a network, named by its content: other weights are another folder.
+class ExportCache:
+    """The exports of one network: a folder named by the digest of its weights and structure.
 
-    Several replicas may want the same at once: the first makes it, the others wait. What is there
-    is whole, since it appears by a rename.
+    If several replicas need the same export, the first makes it and the others wait. An export
+    appears by a rename, so it is always complete.
     """
 
     def __init__(self, cache_dir: Path, network: Network) -> None:
@@ -28,18 +28,18 @@ class Exports:
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def get(self, name: str, make: Callable[[Path], None]) -> Path:
-        """The folder `name`; `make` fills an empty one."""
-        wanted = self.folder / name
+        """Returns the folder of the export `name`; `make` fills it if it does not exist yet."""
+        export = self.folder / name
         with self.lock(name):
-            if not wanted.exists():
+            if not export.exists():
                 log.info("event=export stage=%s what=%s", self.network, name)
                 partial = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=self.folder))
                 try:
                     make(partial)
-                    partial.rename(wanted)
+                    partial.rename(export)
                 finally:
                     shutil.rmtree(partial, ignore_errors=True)
-        return wanted
+        return export
 
     def lock(self, name: str) -> FileLock:
         return FileLock(self.folder / f".{name}.lock")

@@ -1,4 +1,4 @@
-"""What candidates do on this machine: are they right, and how long do they take?"""
+"""Measures the error and the speed of candidate runtimes on this machine."""
 
 from __future__ import annotations
 
@@ -7,20 +7,24 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from ray_stages.runtimes.catalog import KINDS
+from ray_stages.runtimes.catalog import RUNTIME_MODULES
 from ray_stages.runtimes.network import Network, Runtime
-from ray_stages.runtimes.parity import LIMITS, Parity
-from ray_stages.runtimes.place import Place
+from ray_stages.runtimes.parity import LIMITS, ParityCheck
+from ray_stages.runtimes.target import Target
 
-ROWS = (2, 8)
-ROUNDS = 4  # the best of them counts: other programs take the device now and then
-HOPELESS = 1.5  # so many times the cost of the best ends a candidate's rounds
-BUDGET_SECONDS = 3.0  # for them
+ROWS = (2, 8)  # batch sizes to time
+ROUNDS = 4  # the best one counts: other programs use the device now and then
+TOO_SLOW = 1.5  # a candidate that costs this many times the best gets no more rounds
+BUDGET_SECONDS = 3.0  # for the rounds of one candidate
 
 
 @dataclass(frozen=True)
-class Seen:
-    """One candidate. seconds: of one call with each of ROWS rows; reason: why it is out."""
+class Measurement:
+    """The measurement of one candidate.
+
+    error: see `ParityCheck.error`; seconds: of one call, for each of ROWS; reason: why the
+    candidate cannot be used, or empty.
+    """
 
     runtime: str
     precision: str
@@ -30,54 +34,64 @@ class Seen:
 
     @property
     def cost(self) -> float:
-        """Seconds a row, few and many rows weighing the same."""
-        parts = [taken / rows for taken, rows in zip(self.seconds, ROWS, strict=False)]
+        """The sum of the seconds per row over ROWS; infinite if nothing was measured."""
+        parts = [seconds / rows for seconds, rows in zip(self.seconds, ROWS, strict=False)]
         return sum(parts) if parts else float("inf")
 
     def __str__(self) -> str:
-        measured = "+".join(f"{1000 * taken:.1f}" for taken in self.seconds)
+        measured = "+".join(f"{1000 * seconds:.1f}" for seconds in self.seconds)
         return f"{self.runtime}/{self.precision}:{self.reason or measured + 'ms'}"
 
 
-def measure(network: Network, place: Place, candidates: list[tuple[str, str]]) -> list[Seen]:
-    """Of each: is it right, and how long does it take?
+def measure(
+    network: Network, target: Target, candidates: list[tuple[str, str]]
+) -> list[Measurement]:
+    """Measures candidates, given as runtime and precision, in order.
 
-    Those of one precision stand together. Where one is right in the first, the others are not
-    looked at: a graph takes seconds to make, and full precision was never faster than half.
+    Candidates of one precision follow each other. Once one of them is accurate, those of other
+    precisions are skipped: each export takes seconds, and full precision was never faster than
+    half precision.
     """
-    parity = Parity(network)
-    seen: list[Seen] = []
+    parity = ParityCheck(network)
+    measured: list[Measurement] = []
     for name, precision in candidates:
-        if any(one.precision != precision and not one.reason for one in seen):
+        if any(one.precision != precision and not one.reason for one in measured):
             break
-        best = min((one.cost for one in seen), default=float("inf"))
-        seen.append(_look_at(network, place, parity, name, precision, HOPELESS * best))
-    return seen
+        best = min((one.cost for one in measured), default=float("inf"))
+        measured.append(
+            _measure_candidate(network, target, parity, name, precision, TOO_SLOW * best)
+        )
+    return measured
 
 
-def _look_at(
-    network: Network, place: Place, parity: Parity, name: str, precision: str, most: float
-) -> Seen:
+def _measure_candidate(
+    network: Network,
+    target: Target,
+    parity: ParityCheck,
+    name: str,
+    precision: str,
+    max_cost: float,
+) -> Measurement:
     try:
-        runtime = KINDS[name].open_network(network, precision, place)
+        runtime = RUNTIME_MODULES[name].open_network(network, precision, target)
         error = parity.error(runtime)
         if error > LIMITS[precision]:
-            return Seen(name, precision, error, reason=f"off by {error:.1e}")
-        seen = Seen(name, precision, error, _round(network, runtime))
+            return Measurement(name, precision, error, reason=f"off by {error:.1e}")
+        measured = Measurement(name, precision, error, _time_calls(network, runtime))
         end = time.monotonic() + BUDGET_SECONDS
         for i in range(ROUNDS):
-            if time.monotonic() > end or (i and seen.cost > most):
+            if time.monotonic() > end or (i and measured.cost > max_cost):
                 break
-            rounds = zip(seen.seconds, _round(network, runtime), strict=True)
-            seen = replace(seen, seconds=[min(pair) for pair in rounds])
-        return seen
-    except Exception as failure:  # whatever another project's converter raises
+            rounds = zip(measured.seconds, _time_calls(network, runtime), strict=True)
+            measured = replace(measured, seconds=[min(pair) for pair in rounds])
+        return measured
+    except Exception as failure:  # converters and runtimes raise anything
         reason = str(failure).strip().splitlines()[0][:200] if str(failure).strip() else ""
-        return Seen(name, precision, reason=f"{type(failure).__name__}: {reason}")
+        return Measurement(name, precision, reason=f"{type(failure).__name__}: {reason}")
 
 
-def _round(network: Network, runtime: Runtime) -> list[float]:
-    """Seconds of one call with each of ROWS; the first round also prepares these shapes."""
+def _time_calls(network: Network, runtime: Runtime) -> list[float]:
+    """Returns the seconds of a call for each of ROWS; the first round also prepares the shapes."""
     times = []
     for rows in ROWS:
         inputs = network.example(rows)

@@ -1,4 +1,4 @@
-"""What a stage computes, apart from what computes it."""
+"""A neural network, and the interface of the runtimes that compute it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ Tensors = tuple[torch.Tensor, ...]
 
 @dataclass(frozen=True)
 class Input:
-    """dims: a name where it may differ from call to call; values: makes some that the network could
-    get, of a shape."""
+    """An input of a network.
+
+    dims: a number, or a name if the size may differ between calls; values: makes a tensor of
+    plausible values for a shape.
+    """
 
     name: str
     dims: tuple[int | str, ...]
@@ -26,15 +29,18 @@ class Input:
 
 @dataclass(frozen=True)
 class Network:
-    """module: takes and gives tensors only, on its device; usual: sizes of the named dims; odd:
-    others, such that a graph that is right for both is right for any."""
+    """A PyTorch module with described inputs and outputs.
+
+    module: takes and returns tensors on its own device; usual_sizes: sizes of the named dims;
+    odd_sizes: other sizes, chosen so that a traced graph that is right for both is right for all.
+    """
 
     name: str
     module: torch.nn.Module
     inputs: tuple[Input, ...]
     outputs: tuple[str, ...]
-    usual: Mapping[str, int] = field(default_factory=dict)
-    odd: Mapping[str, int] = field(default_factory=dict)
+    usual_sizes: Mapping[str, int] = field(default_factory=dict)
+    odd_sizes: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -45,19 +51,19 @@ class Network:
         return next(self.module.parameters()).device
 
     def example(self, rows: int, *, odd: bool = False) -> Tensors:
-        """The same values each time."""
-        sizes = {"rows": rows, **self.usual, **(self.odd if odd else {})}
+        """Returns example inputs, always with the same values; odd: of `odd_sizes`."""
+        sizes = {"rows": rows, **self.usual_sizes, **(self.odd_sizes if odd else {})}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(rows)
             made = [
                 one.values([sizes[dim] if isinstance(dim, str) else dim for dim in one.dims])
                 for one in self.inputs
             ]
-        return cast([tensor.to(self.device) for tensor in made], self.dtype)
+        return cast_floats([tensor.to(self.device) for tensor in made], self.dtype)
 
     @cached_property
     def digest(self) -> str:
-        """Of its weights, its structure and what it takes and gives."""
+        """A digest of weights, structure, inputs and outputs: 16 hexadecimal digits."""
         signature = [(one.name, one.dims) for one in self.inputs], self.outputs
         content = hashlib.sha256(f"{self.module} {signature}".encode())
         for name, tensor in self.module.state_dict().items():
@@ -66,18 +72,18 @@ class Network:
         return content.hexdigest()[:16]
 
 
-def cast(tensors: Sequence[torch.Tensor], dtype: torch.dtype) -> Tensors:
-    """What is a number of tokens stays one."""
+def cast_floats(tensors: Sequence[torch.Tensor], dtype: torch.dtype) -> Tensors:
+    """Converts floating-point tensors to `dtype`; integer tensors, such as token ids, stay."""
     return tuple(one.to(dtype) if one.is_floating_point() else one for one in tensors)
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """Computes a network: its inputs in, its outputs out, for any rows and sizes.
+    """An opened network: takes the network's inputs and returns its outputs, in any sizes.
 
-    specialize: makes calls with inputs of these shapes faster, where a runtime can do that;
-    network: its name, for errors; exact: computes the same in float32, or None where `compute`
-    does already.
+    specialize: makes later calls with inputs of the same shapes faster, if the runtime can do so;
+    network: name of the network, for errors; exact: computes the same in float32, or None if
+    `compute` does.
     """
 
     name: str
@@ -88,15 +94,15 @@ class Runtime:
     exact: Callable[..., Tensors] | None = None
 
     def __call__(self, *inputs: torch.Tensor) -> Tensors:
-        """Rows with a value that is not finite are computed again by `exact`.
+        """Computes the network, and rows with values that are not finite again by `exact`.
 
-        Raises StageFailed where they still are not. No picture is ever made of such values.
+        Raises StageFailed if they are still not finite: no picture is ever made of such values.
         """
         outputs = self.compute(*inputs)
         bad = ~_finite_rows(outputs)
-        return self._again(inputs, outputs, bad) if bool(bad.any()) else outputs
+        return self._recompute(inputs, outputs, bad) if bool(bad.any()) else outputs
 
-    def _again(self, inputs: Tensors, outputs: Tensors, bad: torch.Tensor) -> Tensors:
+    def _recompute(self, inputs: Tensors, outputs: Tensors, bad: torch.Tensor) -> Tensors:
         if self.exact is None:
             raise self._not_finite("")
         exact = self.exact(*(one[bad] for one in inputs))
@@ -115,7 +121,7 @@ class Runtime:
         )
 
     def prepare(self, *inputs: torch.Tensor) -> None:
-        """May take a second: not for when somebody waits."""
+        """Prepares calls with inputs of these shapes. It may take a second."""
         if self.specialize:
             self.specialize(*inputs)
         self.compute(*inputs)

@@ -1,4 +1,4 @@
-"""OpenVINO, for CPUs: a graph with its layers fused, in float32, bfloat16 or int8."""
+"""OpenVINO, for CPUs: graphs with fused layers, in float32, bfloat16 or int8."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from typing import Any
 
 import torch
 
-from ray_stages.runtimes.exports import Exports
+from ray_stages.runtimes.exports import ExportCache
 from ray_stages.runtimes.network import Network, Runtime, Tensors
-from ray_stages.runtimes.place import Place
+from ray_stages.runtimes.target import Target
 
 NAME = "openvino"
-NEEDS = ("openvino",)
-FILE = "network.xml"  # and the weights beside it
+REQUIRED_PACKAGES = ("openvino",)
+FILE = "network.xml"  # the weights are in network.bin beside it
 SMALL_BYTES = 100_000_000
-# Where pictures begin and end, and what says how noisy they are: small, and all else hangs on it.
-NOT_IN_INT8 = [".*conv_in.*", ".*conv_out.*", ".*time_emb.*", ".*time_proj.*"]
+# The first and last convolutions and the time embedding: small, and sensitive to rounding.
+FLOAT_LAYERS = [".*conv_in.*", ".*conv_out.*", ".*time_emb.*", ".*time_proj.*"]
 
 
 def precisions(device: torch.device) -> tuple[str, ...]:
@@ -35,19 +35,19 @@ def precisions(device: torch.device) -> tuple[str, ...]:
     return ("float32", *native, *(("int8",) if find_spec("nncf") else ()))
 
 
-def open_network(network: Network, precision: str, place: Place) -> Runtime:
+def open_network(network: Network, precision: str, target: Target) -> Runtime:
     options = {
         "INFERENCE_PRECISION_HINT": "f32" if precision == "float32" else "bf16",
-        "INFERENCE_NUM_THREADS": place.threads,
+        "INFERENCE_NUM_THREADS": target.threads,
         "NUM_STREAMS": 1,
-        "ENABLE_CPU_PINNING": False,  # the replicas of all stages would sit on the same cores
+        "ENABLE_CPU_PINNING": False,  # else the replicas of all stages would use the same cores
     }
-    graphs = Graphs(_graph(network, precision, place), options)
+    graphs = CompiledGraphs(_graph(network, precision, target), options)
     return Runtime(NAME, precision, graphs.compute, graphs.specialize)
 
 
-class Graphs:
-    """One for any shape, and some for one shape each, which take a fifth less time (seen)."""
+class CompiledGraphs:
+    """One graph for all shapes, and further graphs for one shape each, measured a fifth faster."""
 
     def __init__(self, file: Path, options: dict[str, Any]) -> None:
         self.core, self.file, self.options = _openvino().Core(), file, options
@@ -57,11 +57,11 @@ class Graphs:
     def compute(self, *inputs: torch.Tensor) -> Tensors:
         request = self.one_shape.get(_shapes(inputs), self.any_shape)
         arrays = [tensor.contiguous().numpy() for tensor in inputs]
-        outputs = request.infer(arrays, share_inputs=True)  # copies what it gives
+        outputs = request.infer(arrays, share_inputs=True)  # outputs are copies
         return tuple(torch.from_numpy(array) for array in outputs.values())
 
     def specialize(self, *inputs: torch.Tensor) -> None:
-        """Each graph has weights of its own, so only where these are small."""
+        """Compiles a graph for these shapes, if the weights are small: each graph copies them."""
         shapes = _shapes(inputs)
         if shapes in self.one_shape or self.file.with_suffix(".bin").stat().st_size > SMALL_BYTES:
             return
@@ -77,18 +77,19 @@ def _shapes(tensors: Sequence[torch.Tensor]) -> tuple[torch.Size, ...]:
     return tuple(tensor.shape for tensor in tensors)
 
 
-def _graph(network: Network, precision: str, place: Place) -> Path:
-    exports = Exports(place.cache_dir, network)
+def _graph(network: Network, precision: str, target: Target) -> Path:
+    """Returns the file of the exported graph, quantized if the precision is int8."""
+    exports = ExportCache(target.cache_dir, network)
     name = f"openvino-{version('openvino')}"
     graph = exports.get(name, lambda folder: _export(network, folder)) / FILE
     if precision != "int8":
         return graph
-    inputs = partial(place.calibration, network.name)
+    inputs = partial(target.calibration, network.name)
     return exports.get(f"{name}-int8", lambda folder: _quantize(graph, inputs(), folder)) / FILE
 
 
 def _quantize(graph: Path, inputs: list[Tensors], folder: Path) -> None:
-    """Weights and activations, after training: Jacob et al. 2018, arXiv:1712.05877."""
+    """Quantizes weights and activations after training: Jacob et al. 2018, arXiv:1712.05877."""
     ov = _openvino()
     import nncf
 
@@ -99,7 +100,7 @@ def _quantize(graph: Path, inputs: list[Tensors], folder: Path) -> None:
         data,
         subset_size=len(inputs),
         model_type=nncf.ModelType.TRANSFORMER,
-        ignored_scope=nncf.IgnoredScope(patterns=NOT_IN_INT8, validate=False),
+        ignored_scope=nncf.IgnoredScope(patterns=FLOAT_LAYERS, validate=False),
     )
     ov.save_model(quantized, folder / FILE, compress_to_fp16=False)
 
@@ -107,7 +108,7 @@ def _quantize(graph: Path, inputs: list[Tensors], folder: Path) -> None:
 def _export(network: Network, folder: Path) -> None:
     ov = _openvino()
     with torch.inference_mode(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what Python does with shapes: parity is checked
+        warnings.simplefilter("ignore")  # of shapes in Python; see `ParityCheck`
         model = ov.convert_model(network.module, example_input=network.example(2, odd=True))
     for i, one in enumerate(network.inputs):
         dims = [dim if isinstance(dim, int) else -1 for dim in one.dims]
@@ -117,7 +118,7 @@ def _export(network: Network, folder: Path) -> None:
 
 
 def _openvino() -> Any:
-    """Without its telemetry, which would tell Intel of each conversion unasked."""
+    """Imports OpenVINO with telemetry off; it would report each conversion to Intel."""
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     os.environ.setdefault("NNCF_CI", "1")
     import openvino

@@ -1,4 +1,4 @@
-"""Few batch sizes instead of any, for runtimes that prepare each shape anew."""
+"""Pads batches to a few sizes, for runtimes that compile or record each shape."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ import torch
 
 from ray_stages.runtimes.network import Tensors
 
-STEPS = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
+ROW_COUNTS = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 
 
-def padded(compute: Callable[..., Tensors]) -> Callable[..., Tensors]:
-    """At most half as many rows more, a sixth on average: copies of the last one, cut off again."""
+def pad_rows(compute: Callable[..., Tensors]) -> Callable[..., Tensors]:
+    """Wraps `compute`, so that it gets only batches of ROW_COUNTS rows, up to the largest of them.
+
+    It repeats the last row and cuts the additional outputs off: at most half as many rows more,
+    a sixth on average.
+    """
 
     def call(*inputs: torch.Tensor) -> Tensors:
         rows = len(inputs[0])
@@ -26,4 +30,4 @@ def padded(compute: Callable[..., Tensors]) -> Callable[..., Tensors]:
 
 
 def padded_rows(rows: int) -> int:
-    return next((step for step in STEPS if step >= rows), rows)
+    return next((step for step in ROW_COUNTS if step >= rows), rows)

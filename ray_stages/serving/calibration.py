@@ -11,7 +11,12 @@ from PIL import Image
 from ray_stages.denoising.denoiser import Denoiser
 from ray_stages.families.checkpoint import Checkpoint
 from ray_stages.requests.fields import Array
-from ray_stages.requests.stage_requests import DecodeRequest, DenoiseRequest, Guidance, TextRequest
+from ray_stages.requests.stage_requests import (
+    DecodeRequest,
+    DenoiseRequest,
+    EncodeTextRequest,
+    Guidance,
+)
 from ray_stages.runtimes import eager
 from ray_stages.runtimes.network import Network, Runtime, Tensors
 from ray_stages.stages.image_decoder import ImageDecoder
@@ -55,7 +60,7 @@ class Calibration:
 
     def _encode(self) -> list[dict[str, Array]]:
         encoder = TextEncoder(self.checkpoint, self._open_recorded)
-        return [encoder.encode([TextRequest([prompt], "")])[0] for prompt in PROMPTS]
+        return [encoder.encode([EncodeTextRequest([prompt], "")])[0] for prompt in PROMPTS]
 
     def _denoise(self) -> list[Array]:
         """Returns the latents of each prompt: float32 [1, channels, h, w]."""
@@ -82,7 +87,7 @@ class Calibration:
         return [np.asarray(Image.open(io.BytesIO(file)))[None] for file in files]
 
     def _open_recorded(self, network: Network) -> Runtime:
-        runtime = eager.as_loaded(network)
+        runtime = eager.open_as_loaded(network)
         recorded = self.inputs.setdefault(network.name, [])
 
         def compute(*inputs: torch.Tensor) -> Tensors:

@@ -21,12 +21,12 @@ from ray_stages.requests.fields import Array
 from ray_stages.requests.stage_requests import (
     DecodeRequest,
     DenoiseRequest,
-    EncodeRequest,
+    EncodeImageRequest,
+    EncodeTextRequest,
+    RequestContext,
     StageResult,
-    TextRequest,
-    Ticket,
 )
-from ray_stages.runtimes.memory import of_each
+from ray_stages.runtimes.memory import compute_each
 from ray_stages.serving.replica import StageReplica
 from ray_stages.settings import Settings
 
@@ -58,18 +58,18 @@ class TextEncoderDeployment(StageReplica):
             lambda encoder: encoder.warm_up(),
         )
 
-    async def __call__(self, ticket: Ticket, request: TextRequest) -> StageResult:
+    async def __call__(self, context: RequestContext, request: EncodeTextRequest) -> StageResult:
         arrived = time.monotonic()
         outputs, began, ended = await self.encode(request)
         if isinstance(outputs, RelayError):
             raise outputs
-        return self.result(ticket, outputs, (arrived, began, ended))
+        return self.result(context, outputs, (arrived, began, ended))
 
     @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=0)
-    async def encode(self, requests: list[TextRequest]) -> list[tuple[Any, float, float]]:
+    async def encode(self, requests: list[EncodeTextRequest]) -> list[tuple[Any, float, float]]:
         """Returns outputs or an error, and when computing began and ended, for each request."""
         began = time.monotonic()
-        outputs = await self.torch.run(lambda: of_each(self.encoder.encode, requests))
+        outputs = await self.torch.run(lambda: compute_each(self.encoder.encode, requests))
         ended = time.monotonic()
         return [(output, began, ended) for output in outputs]
 
@@ -118,26 +118,28 @@ class UNetDeployment(StageReplica):
         if not self.engine.alive:
             raise RuntimeError("the denoising loop has ended")
 
-    async def __call__(self, ticket: Ticket, request: DenoiseRequest) -> StageResult:
+    async def __call__(self, context: RequestContext, request: DenoiseRequest) -> StageResult:
         request = replace(request, preview_every=0)
-        return [result async for result in self.stream(ticket, request)][-1]
+        return [result async for result in self.stream(context, request)][-1]
 
-    async def stream(self, ticket: Ticket, request: DenoiseRequest) -> AsyncIterator[StageResult]:
+    async def stream(
+        self, context: RequestContext, request: DenoiseRequest
+    ) -> AsyncIterator[StageResult]:
         """Yields the estimate of the final latents at each preview, then the final latents."""
         from ray_stages.serving.previews import PreviewQueue
 
         arrived = time.monotonic()
         previews = PreviewQueue()
-        jobs = self.engine.submit(request, ticket.deadline, previews.put)
+        jobs = self.engine.submit(request, context.deadline, previews.put)
         async for step, latents in previews.until_done(jobs):
             final = step == jobs[0].picture.steps
             outputs = _denoising_outputs(request, jobs, step, latents)
             times = arrived, min(job.started for job in jobs), time.monotonic()
-            yield self.result(ticket, outputs, times, final)
+            yield self.result(context, outputs, times, final)
         if self.dump and request.dump_latents_every:
             dumped, every = outputs["intermediate_latents"], request.dump_latents_every
             by_step = {every * (i + 1): dumped[:, i] for i in range(dumped.shape[1])}
-            self.dump.write(ticket.id, by_step)
+            self.dump.write(context.id, by_step)
 
 
 def _denoising_outputs(
@@ -183,7 +185,7 @@ class VAEDecoderDeployment(StageReplica):
         for pictures in WARM_UP_BATCH_SIZES:
             decoder.prepare(pictures, height, width)
 
-    async def __call__(self, ticket: Ticket, request: DecodeRequest) -> StageResult:
+    async def __call__(self, context: RequestContext, request: DecodeRequest) -> StageResult:
         arrived = time.monotonic()
         files, began, ended = await self.decode(request)
         if isinstance(files, RelayError):
@@ -192,13 +194,13 @@ class VAEDecoderDeployment(StageReplica):
             "image": np.array(files if request.encoding == "raw" else [], np.object_),
             "image_base64": np.array([base64.b64encode(file) for file in files], np.object_),
         }
-        return self.result(ticket, outputs, (arrived, began, ended))
+        return self.result(context, outputs, (arrived, began, ended))
 
     @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=0)
     async def decode(self, requests: list[DecodeRequest]) -> list[tuple[Any, float, float]]:
         """Returns files or an error, and when computing began and ended, for each request."""
         began = time.monotonic()
-        files = await self.torch.run(lambda: of_each(self.decoder.decode, requests))
+        files = await self.torch.run(lambda: compute_each(self.decoder.decode, requests))
         ended = time.monotonic()
         return [(pictures, began, ended) for pictures in files]
 
@@ -219,7 +221,7 @@ class VAEEncoderDeployment(StageReplica):
         )
         self.readers = ThreadPoolExecutor(READER_THREADS, thread_name_prefix="reader")
 
-    async def __call__(self, ticket: Ticket, request: EncodeRequest) -> StageResult:
+    async def __call__(self, context: RequestContext, request: EncodeImageRequest) -> StageResult:
         """Reads the files before it batches, so that a broken or large one delays no others."""
         arrived = time.monotonic()
         loop = asyncio.get_running_loop()
@@ -233,9 +235,9 @@ class VAEEncoderDeployment(StageReplica):
             "height": np.array([height], np.int32),
             "width": np.array([width], np.int32),
         }
-        return self.result(ticket, outputs, (arrived, began - read_seconds, ended))
+        return self.result(context, outputs, (arrived, began - read_seconds, ended))
 
-    def _read(self, request: EncodeRequest) -> tuple[Array, float]:
+    def _read(self, request: EncodeImageRequest) -> tuple[Array, float]:
         """Returns the pixels (uint8 [n, height, width, 3]), and how many seconds it took."""
         began = time.monotonic()
         return self.encoder.read(request), time.monotonic() - began
@@ -244,6 +246,6 @@ class VAEEncoderDeployment(StageReplica):
     async def encode(self, requests: list[Array]) -> list[tuple[Any, float, float]]:
         """Returns moments or an error, and when computing began and ended, for each request."""
         began = time.monotonic()
-        moments = await self.torch.run(lambda: of_each(self.encoder.encode, requests))
+        moments = await self.torch.run(lambda: compute_each(self.encoder.encode, requests))
         ended = time.monotonic()
         return [(one, began, ended) for one in moments]

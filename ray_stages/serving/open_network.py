@@ -12,8 +12,8 @@ from ray_stages.families.checkpoint import Checkpoint
 from ray_stages.families.networks import NETWORKS
 from ray_stages.runtimes import eager
 from ray_stages.runtimes.choice import open_fastest
-from ray_stages.runtimes.network import Network, Opener, Runtime, Tensors, cast
-from ray_stages.runtimes.place import Place
+from ray_stages.runtimes.network import Network, Opener, Runtime, Tensors, cast_floats
+from ray_stages.runtimes.target import Target
 from ray_stages.serving.calibration import Calibration
 
 
@@ -21,7 +21,7 @@ def opener(checkpoint: Checkpoint, stage: str, threads: int = 0) -> Opener:
     """Returns a function that opens networks of the checkpoint; threads: 0 means the stage's."""
     settings = checkpoint.settings
     own = settings.resources(stage)
-    place = Place(
+    target = Target(
         device=checkpoint.device,
         threads=threads or own.threads,
         cache_dir=settings.cache_dir,
@@ -29,7 +29,7 @@ def opener(checkpoint: Checkpoint, stage: str, threads: int = 0) -> Opener:
     )
 
     def open_network(network: Network) -> Runtime:
-        runtime = open_fastest(network, place, own.runtime, settings.precision)
+        runtime = open_fastest(network, target, own.runtime, settings.precision)
         exact = None if runtime.precision == "float32" else in_float32(checkpoint, network)
         return replace(runtime, network=network.name, exact=exact)
 
@@ -37,9 +37,10 @@ def opener(checkpoint: Checkpoint, stage: str, threads: int = 0) -> Opener:
 
 
 def in_float32(checkpoint: Checkpoint, network: Network) -> Callable[..., Tensors] | None:
-    """Computes the network in float32 by PyTorch; None for one that has more than one output.
+    """Returns a function that computes the network in float32 with PyTorch.
 
-    The weights are loaded at the first call, because few checkpoints ever need it.
+    It returns None for a network with several outputs. The weights are loaded at the first call,
+    because few checkpoints ever need it.
     """
     if len(network.outputs) > 1 or network.name not in NETWORKS:
         return None
@@ -47,6 +48,6 @@ def in_float32(checkpoint: Checkpoint, network: Network) -> Callable[..., Tensor
 
     @cache
     def opened() -> Callable[..., Tensors]:
-        return eager.as_loaded(NETWORKS[network.name](Checkpoint(settings))).compute
+        return eager.open_as_loaded(NETWORKS[network.name](Checkpoint(settings))).compute
 
-    return lambda *inputs: opened()(*cast(inputs, torch.float32))
+    return lambda *inputs: opened()(*cast_floats(inputs, torch.float32))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from ray_stages.requests.fields import Array
 from ray_stages.requests.model_card import ModelCard
-from ray_stages.requests.stage_requests import StageResult, Ticket
+from ray_stages.requests.stage_requests import RequestContext, StageResult
 from ray_stages.settings import Settings
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class StageReplica:
 
     def result(
         self,
-        ticket: Ticket,
+        context: RequestContext,
         outputs: dict[str, Array],
         times: tuple[float, float, float],
         final: bool = True,
@@ -88,7 +88,7 @@ class StageReplica:
             return result
         self.log(
             "computed",
-            request_id=ticket.id,
+            request_id=context.id,
             shapes=",".join(f"{name}:{'x'.join(map(str, t.shape))}" for name, t in outputs.items()),
             queue_ms=f"{result.queue_ms:.1f}",
             compute_ms=f"{result.compute_ms:.1f}",

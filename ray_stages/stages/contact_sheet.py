@@ -1,4 +1,4 @@
-"""Many pictures on one."""
+"""Puts many images into one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from PIL import Image
 
 
 def contact_sheet(images: Sequence[Image.Image], columns: int, gap: int = 2) -> Image.Image:
-    """Pictures of one size in rows, on white."""
+    """Places images of one size in rows on white; gap: in pixels."""
     width, height = images[0].size
     rows = math.ceil(len(images) / columns)
     size = (columns * (width + gap) - gap, rows * (height + gap) - gap)

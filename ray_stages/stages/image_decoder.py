@@ -1,4 +1,4 @@
-"""Latents to PNG files."""
+"""Decodes latents into PNG files."""
 
 from __future__ import annotations
 
@@ -17,23 +17,26 @@ from ray_stages.requests import schedulers
 from ray_stages.requests.fields import Array
 from ray_stages.requests.stage_requests import DecodeRequest
 from ray_stages.runtimes import eager
-from ray_stages.runtimes.memory import InParts
+from ray_stages.runtimes.memory import BatchSplitter
 from ray_stages.runtimes.network import Opener
 
 
 class ImageDecoder:
-    def __init__(self, checkpoint: Checkpoint, open_network: Opener = eager.as_loaded) -> None:
+    """The VAE's decoder on a runtime."""
+
+    def __init__(self, checkpoint: Checkpoint, open_network: Opener = eager.open_as_loaded) -> None:
         self.runtime = open_network(networks.vae_decoder(checkpoint.vae(), checkpoint.card))
         self.scaling_factor = checkpoint.card.scaling_factor
         self.channels = checkpoint.card.latent_channels
         self.name = checkpoint.name
         self.device, self.dtype = checkpoint.device, checkpoint.dtype
-        self._pixels = InParts("vae_decoder", self._decoded)
+        self._pixels = BatchSplitter("vae_decoder", self._decoded)
 
     def decode(self, requests: Sequence[DecodeRequest]) -> list[list[bytes]]:
-        """Decodes the latents of several requests, those of one size together.
+        """Decodes the latents of several requests; those of one size share a batch.
 
-        Returns for each request one PNG file a picture.
+        Returns the PNG files of each request. Raises Overloaded if memory does not suffice for one
+        picture.
         """
         by_size: dict[tuple[int, ...], list[int]] = defaultdict(list)
         for i, request in enumerate(requests):
@@ -48,9 +51,9 @@ class ImageDecoder:
 
     @torch.inference_mode()
     def prepare(self, pictures: int, height: int, width: int) -> None:
-        """For so many of this size at once; see `Runtime.prepare`. Sizes in latents.
+        """Prepares batches of `pictures`; height and width are those of latents.
 
-        Raises StageFailed where the decoder gives values that are not finite.
+        Raises StageFailed if the decoder gives values that are not finite.
         """
         shape = (pictures, self.channels, height, width)
         latents = torch.zeros(shape).to(self.device, self.dtype)
@@ -59,7 +62,7 @@ class ImageDecoder:
 
     @torch.inference_mode()
     def _decoded(self, latents: Array) -> Array:
-        """latents: float32 [n, channels, h, w]. Returns uint8 [n, 8 h, 8 w, 3]."""
+        """Takes float32 [n, channels, h, w], and returns RGB pixels, uint8 [n, 8 h, 8 w, 3]."""
         scaled = torch.from_numpy(latents).to(self.device, self.dtype) / self.scaling_factor
         (image,) = self.runtime(scaled)
         pixels = (image * 0.5 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).float().cpu().numpy()
@@ -67,18 +70,18 @@ class ImageDecoder:
 
 
 def encode_png(pixels: Array, parameters: dict[str, str], model: str) -> bytes:
-    """pixels: uint8 [height, width, 3]."""
+    """Writes a PNG with its generation parameters; pixels: uint8 [height, width, 3]."""
     info = PngInfo()
     height, width = pixels.shape[:2]
     text = parameters_text(parameters, width, height, model)
-    info.add_text("parameters", text.replace("\0", ""))  # PNG knows no NUL in a text
+    info.add_text("parameters", text.replace("\0", ""))  # PNG allows no NUL in a text
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "png", pnginfo=info)
     return file.getvalue()
 
 
 def parameters_text(parameters: dict[str, str], width: int, height: int, model: str) -> str:
-    """The text that AUTOMATIC1111's web UI puts under the key `parameters` of a PNG."""
+    """Returns the text that AUTOMATIC1111's web UI writes under the key `parameters` of a PNG."""
     lines = [parameters["prompt"]] if "prompt" in parameters else []
     if parameters.get("negative_prompt"):
         lines.append(f"Negative prompt: {parameters['negative_prompt']}")

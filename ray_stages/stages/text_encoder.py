@@ -1,4 +1,4 @@
-"""Prompts to embeddings: the tokenizer and the CLIP text model."""
+"""Encodes prompts into embeddings, by the tokenizer and the CLIP text model."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from cachetools import LRUCache
 from ray_stages.families import networks
 from ray_stages.families.checkpoint import Checkpoint
 from ray_stages.requests.fields import Array
-from ray_stages.requests.stage_requests import TextRequest
+from ray_stages.requests.stage_requests import EncodeTextRequest
 from ray_stages.runtimes import eager
 from ray_stages.runtimes.network import Opener
 
 
 class TextEncoder:
-    """Remembers what it encoded last, up to `cache_bytes`; an empty negative prompt is one of them.
+    """The text encoder on a runtime, with a cache of the latest embeddings. Not thread-safe.
 
-    Not for several threads at once.
+    cache_bytes: 0 turns the cache off.
     """
 
     def __init__(
         self,
         checkpoint: Checkpoint,
-        open_network: Opener = eager.as_loaded,
+        open_network: Opener = eager.open_as_loaded,
         cache_bytes: int = 0,
     ) -> None:
         self.tokenizer = checkpoint.tokenizer()
@@ -33,22 +33,22 @@ class TextEncoder:
         self.device = checkpoint.device
         self.uses_mask = bool(getattr(model.config, "use_attention_mask", False))
         self.runtime = open_network(networks.text_encoder(model, self.tokenizer))
-        self.known: LRUCache[str, Array] = LRUCache(cache_bytes, lambda embeds: embeds.nbytes)
+        self.cache: LRUCache[str, Array] = LRUCache(cache_bytes, lambda embeds: embeds.nbytes)
 
     def warm_up(self) -> None:
         self._embed([""])
 
-    def encode(self, requests: Sequence[TextRequest]) -> list[dict[str, Array]]:
-        """Encodes the new prompts of several requests in one forward pass, each distinct text once.
+    def encode(self, requests: Sequence[EncodeTextRequest]) -> list[dict[str, Array]]:
+        """Encodes the texts of several requests that are not cached, in one forward pass.
 
         Returns for each request `prompt_embeds` float32 [n, tokens, dim] and
         `negative_prompt_embeds` float32 [1, tokens, dim].
         """
         texts = {text for r in requests for text in (*r.prompts, r.negative_prompt)}
-        embeds = {text: self.known[text] for text in texts if text in self.known}
+        embeds = {text: self.cache[text] for text in texts if text in self.cache}
         if new := sorted(texts - embeds.keys()):
             embeds |= zip(new, self._embed(new), strict=True)
-        self._remember(embeds)
+        self._add_to_cache(embeds)
         return [
             {
                 "prompt_embeds": np.stack([embeds[prompt] for prompt in r.prompts]),
@@ -57,14 +57,14 @@ class TextEncoder:
             for r in requests
         ]
 
-    def _remember(self, embeds: dict[str, Array]) -> None:
+    def _add_to_cache(self, embeds: dict[str, Array]) -> None:
         for text, rows in embeds.items():
-            if rows.nbytes <= self.known.maxsize:
-                self.known[text] = rows
+            if rows.nbytes <= self.cache.maxsize:
+                self.cache[text] = rows
 
     @torch.inference_mode()
     def _embed(self, texts: list[str]) -> list[Array]:
-        """The text model's last hidden state, as diffusers takes it: [tokens, dim] for each."""
+        """Returns the last hidden state of each text, as in diffusers: float32 [tokens, dim]."""
         tokens = self.tokenizer(
             texts,
             padding="max_length",

@@ -24,7 +24,7 @@ from tests.fuzz import trends
 from tests.fuzz.__main__ import fuzzed_stack
 from tests.fuzz.processes import ProcessWatcher, replaced
 from tests.support.paths import ROOT
-from tests.support.pictures import FAR_OFF, share_far_off
+from tests.support.pictures import MAX_DIFFERING_SHARE, share_of_differing_pixels
 from tests.support.stacks import Stack
 
 SHARE = 0.8
@@ -63,8 +63,8 @@ class SoakLoad:
         try:
             picture, expected = send(prompt, seed), self.expected[prompt, seed]
             # In another batch a picture may differ a little.
-            far_off = picture != expected and share_far_off(picture, expected) > FAR_OFF
-            outcome = "another picture" if far_off else "right"
+            share = 0.0 if picture == expected else share_of_differing_pixels(picture, expected)
+            outcome = "another picture" if share > MAX_DIFFERING_SHARE else "right"
         except Exception as error:
             outcome = f"{type(error).__name__}: {error}"[:120]
         with self._lock:

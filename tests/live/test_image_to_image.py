@@ -18,7 +18,7 @@ from tests.support.paths import ROOT
 from tests.support.pictures import (
     BLUE,
     CIRCLE,
-    FAR_OFF,
+    MAX_DIFFERING_SHARE,
     TOLERANCE,
     bomb,
     circle,
@@ -26,7 +26,7 @@ from tests.support.pictures import (
     encoded,
     gradient,
     pixels,
-    share_far_off,
+    share_of_differing_pixels,
 )
 from tests.support.stacks import (
     IMAGE_TO_IMAGE,
@@ -80,7 +80,7 @@ def test_it_is_the_picture_of_diffusers(stack: Stack) -> None:
     ).images[0]
     options = image_to_image_options(strength=0.7, steps=10, guidance_scale=3.0)
     (ours,) = stack.draw(STAR, **options)
-    assert share_far_off(ours, theirs) <= FAR_OFF
+    assert share_of_differing_pixels(ours, theirs) <= MAX_DIFFERING_SHARE
     assert Image.open(io.BytesIO(ours)).info["parameters"] == (
         f"{STAR}\nSteps: 10, Sampler: DDIM, CFG scale: 3, Seed: 7, Size: 128x128, "
         "Model: miniature-sd, Denoising strength: 0.7, Version: latent-relay"

@@ -11,7 +11,7 @@ import numpy as np
 
 from ray_stages.bridge.response_order import ResponseOrder
 from ray_stages.bridge.stage_handles import StageHandle
-from ray_stages.requests.stage_requests import StageResult, Ticket
+from ray_stages.requests.stage_requests import RequestContext, StageResult
 from ray_stages.serving.cancellation import CancellableRequests
 from ray_stages.settings import Settings
 from tests.support import fake_triton_utils
@@ -25,7 +25,7 @@ from ray_stages.bridge.metrics import StageMetrics  # noqa: E402
 from ray_stages.bridge.stream import StreamBridge  # noqa: E402
 
 # Stands for a replica's method: returns an awaitable, or an async iterator for streams.
-Replica = Callable[[Ticket, Any], Any]
+Replica = Callable[[RequestContext, Any], Any]
 
 
 class FakeServeResponse:
@@ -54,9 +54,9 @@ class FakeServeHandle:
         assert (stream, method_name) == (True, "stream")
         return self
 
-    def remote(self, ticket: Ticket, request: Any) -> FakeServeResponse:
-        self.calls.append(ticket.id)
-        return FakeServeResponse(self, self.replica(ticket, request))
+    def remote(self, context: RequestContext, request: Any) -> FakeServeResponse:
+        self.calls.append(context.id)
+        return FakeServeResponse(self, self.replica(context, request))
 
 
 class FakeStageHandles:
@@ -93,14 +93,14 @@ class UnetStreamBridge(Connected, StreamBridge):
     stage, model = "unet", "unet_stream"
 
 
-async def working_replica(ticket: Ticket, request: Any) -> StageResult:
+async def working_replica(context: RequestContext, request: Any) -> StageResult:
     return StageResult({"prompt_embeds": np.zeros((1, 77, 32), np.float32)}, 1.0, 2.0)
 
 
 def slow_replica(seconds: float) -> Replica:
-    async def call(ticket: Ticket, request: Any) -> StageResult:
+    async def call(context: RequestContext, request: Any) -> StageResult:
         await asyncio.sleep(seconds)
-        return await working_replica(ticket, request)
+        return await working_replica(context, request)
 
     return call
 

@@ -13,7 +13,12 @@ from ray_stages.denoising.denoiser import Denoiser
 from ray_stages.denoising.engine import Engine
 from ray_stages.families.checkpoint import Checkpoint
 from ray_stages.requests import schedulers
-from ray_stages.requests.stage_requests import DecodeRequest, DenoiseRequest, Guidance, TextRequest
+from ray_stages.requests.stage_requests import (
+    DecodeRequest,
+    DenoiseRequest,
+    EncodeTextRequest,
+    Guidance,
+)
 from ray_stages.stages.image_decoder import ImageDecoder
 from ray_stages.stages.text_encoder import TextEncoder
 
@@ -35,7 +40,7 @@ class Relay:
         self.decoder = ImageDecoder(checkpoint)
 
     def requests(self, wishes: list[dict[str, Any]]) -> list[DenoiseRequest]:
-        texts = [TextRequest([wish["prompt"]], NEGATIVE) for wish in wishes]
+        texts = [EncodeTextRequest([wish["prompt"]], NEGATIVE) for wish in wishes]
         return [
             DenoiseRequest(
                 prompt_embeds=embeds["prompt_embeds"],

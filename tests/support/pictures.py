@@ -14,7 +14,9 @@ from ray_stages.requests.image_file import PNG_SIGNATURE
 
 RED, BLUE, WHITE = (222, 36, 40), (36, 78, 220), (250, 250, 250)  # the miniature's own
 TOLERANCE = 2  # of 255: what arithmetic in another order may change
-FAR_OFF = 0.01  # of the pixels: what half precision may change; see `share_far_off`
+MAX_DIFFERING_SHARE = (
+    0.01  # of the pixels: what half precision may change; see `share_of_differing_pixels`
+)
 
 
 def circle(size: int = 128, fill: tuple[int, int, int] = RED) -> Image.Image:
@@ -57,7 +59,7 @@ def pixels(picture: bytes | Image.Image) -> Any:
     return np.asarray(image.convert("RGB")).astype(int)
 
 
-def share_far_off(one: bytes | Image.Image, other: bytes | Image.Image) -> float:
+def share_of_differing_pixels(one: bytes | Image.Image, other: bytes | Image.Image) -> float:
     """Of the pixels, those of which any value is off by more than 8 of 255."""
     ours, theirs = pixels(one), pixels(other)
     assert ours.shape == theirs.shape

@@ -19,8 +19,8 @@ from benchmarks.runtimes.plan import COMPILED, REFERENCE, Candidate, Plan
 from benchmarks.runtimes.replicas import Rate
 from benchmarks.runtimes.stages import CandidateResult, disk_mb
 from benchmarks.runtimes.worker_process import WorkerProcess, reason
-from ray_stages.runtimes.catalog import KINDS
-from ray_stages.runtimes.padding import STEPS
+from ray_stages.runtimes.catalog import RUNTIME_MODULES
+from ray_stages.runtimes.padding import ROW_COUNTS
 from ray_stages.settings import STAGES
 
 CPU = torch.device("cpu")
@@ -53,7 +53,7 @@ def test_the_reference_comes_first(stage: str) -> None:
 def test_only_a_unet_is_compiled_and_only_when_asked(asked: bool) -> None:
     plan = Plan(compiled=asked)
     compiled = [one for stage in STAGES for one in plan.candidates(stage) if COMPILED in one.label]
-    there = {("unet", "float32")} if asked and KINDS[COMPILED].precisions(CPU) else set()
+    there = {("unet", "float32")} if asked and RUNTIME_MODULES[COMPILED].precisions(CPU) else set()
     assert {(one.stage, one.precision) for one in compiled} == there
 
 
@@ -71,7 +71,7 @@ def test_a_pixel_counts_where_its_difference_is_visible() -> None:
 
 
 def test_padding_adds_a_share_of_rows() -> None:
-    assert added_share(STEPS) == 0
+    assert added_share(ROW_COUNTS) == 0
     assert added_share([3]) == pytest.approx(1 / 3)
     assert random_sizes(50) == random_sizes(50)
     assert set(random_sizes(500)) == set(range(1, 17))

@@ -14,7 +14,7 @@ from ray.serve.exceptions import BackPressureError
 
 from ray_stages.bridge.triton_request import printable
 from ray_stages.errors import InvalidRequest, RelayError
-from ray_stages.requests.stage_requests import StageResult, Ticket
+from ray_stages.requests.stage_requests import RequestContext, StageResult
 from tests.support import fake_triton_utils
 from tests.support.fake_bridge import (
     Replica,
@@ -131,11 +131,11 @@ def test_while_it_drains_only_accepted_requests_go_on(tmp_path: Path) -> None:
 def dying_replica(times: int) -> Replica:
     left = [times]
 
-    async def call(ticket: Ticket, request: Any) -> StageResult:
+    async def call(context: RequestContext, request: Any) -> StageResult:
         left[0] -= 1
         if left[0] >= 0:
             raise ActorDiedError
-        return await working_replica(ticket, request)
+        return await working_replica(context, request)
 
     return call
 
@@ -170,7 +170,7 @@ def test_retries_are_bounded() -> None:
 def test_errors_have_their_code_and_details_of_bugs_stay_private(
     error: Exception, code: str, message: str
 ) -> None:
-    async def failing(ticket: Ticket, request: Any) -> StageResult:
+    async def failing(context: RequestContext, request: Any) -> StageResult:
         raise error
 
     bridge = TextBridge(failing)

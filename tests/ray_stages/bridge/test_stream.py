@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from ray.exceptions import ActorDiedError
 
-from ray_stages.requests.stage_requests import StageResult, Ticket
+from ray_stages.requests.stage_requests import RequestContext, StageResult
 from tests.support.fake_bridge import (
     Replica,
     TextBridge,
@@ -35,7 +35,7 @@ def responses_of(replica: Replica) -> list[Any]:
 
 
 def test_every_preview_is_a_response_and_the_last_is_final() -> None:
-    async def replica(ticket: Ticket, request: Any) -> AsyncIterator[StageResult]:
+    async def replica(context: RequestContext, request: Any) -> AsyncIterator[StageResult]:
         for step in (2, 4, 6):
             yield result(step, final=step == 6)
 
@@ -48,8 +48,8 @@ def test_every_preview_is_a_response_and_the_last_is_final() -> None:
 def test_when_a_replica_dies_no_preview_is_lost_or_repeated() -> None:
     attempts = []
 
-    async def replica(ticket: Ticket, request: Any) -> AsyncIterator[StageResult]:
-        attempts.append(ticket.id)
+    async def replica(context: RequestContext, request: Any) -> AsyncIterator[StageResult]:
+        attempts.append(context.id)
         for step in (1, 2, 3):
             if step == 3 and len(attempts) == 1:
                 raise ActorDiedError
@@ -62,7 +62,7 @@ def test_when_a_replica_dies_no_preview_is_lost_or_repeated() -> None:
 
 
 def test_an_error_ends_the_stream() -> None:
-    async def replica(ticket: Ticket, request: Any) -> AsyncIterator[StageResult]:
+    async def replica(context: RequestContext, request: Any) -> AsyncIterator[StageResult]:
         yield result(1, final=False)
         raise ZeroDivisionError
 
@@ -72,7 +72,7 @@ def test_an_error_ends_the_stream() -> None:
 
 
 def test_cancel_ends_the_stream_and_cancels_the_replicas_work() -> None:
-    async def replica(ticket: Ticket, request: Any) -> AsyncIterator[StageResult]:
+    async def replica(context: RequestContext, request: Any) -> AsyncIterator[StageResult]:
         yield result(1, final=False)
         await asyncio.sleep(30)
 
@@ -85,8 +85,8 @@ def test_cancel_ends_the_stream_and_cancels_the_replicas_work() -> None:
 def test_requests_of_a_stream_are_answered_in_order_even_after_one_that_failed() -> None:
     out: list[bytes] = []
 
-    def slower_for_earlier(ticket: Ticket, request: Any) -> Any:
-        return slow_replica(0.05 * (4 - int(request.prompts[0])))(ticket, request)
+    def slower_for_earlier(context: RequestContext, request: Any) -> Any:
+        return slow_replica(0.05 * (4 - int(request.prompts[0])))(context, request)
 
     class RecordingSender(Sender):
         def send(self, response: Any, flags: int) -> None:

@@ -14,16 +14,16 @@ import torch
 from diffusers import UNet2DConditionModel
 from diffusers.configuration_utils import FrozenDict
 
-from ray_stages.denoising.denoiser import Denoiser, Denoising
+from ray_stages.denoising.denoiser import Denoiser, DenoisingState
 from ray_stages.families import networks, unet_levels
 from ray_stages.families.checkpoint import Checkpoint
 from ray_stages.requests.stage_requests import Guidance
 from ray_stages.runtimes import eager
-from ray_stages.runtimes.catalog import KINDS
+from ray_stages.runtimes.catalog import RUNTIME_MODULES
 from ray_stages.runtimes.network import Network, Runtime, Tensors
 from tests.ray_stages.denoising.test_denoiser import request
 from tests.ray_stages.denoising.test_image_to_image import init_of
-from tests.ray_stages.runtimes.test_runtimes import place_for
+from tests.ray_stages.runtimes.test_runtimes import target_for
 from tests.support.parity import FAMILY_WISHES, Relay
 from tests.support.pictures import TOLERANCE, difference
 
@@ -36,7 +36,7 @@ class Calls:
         self.made: list[tuple[str, int]] = []
 
     def open_network(self, network: Network) -> Runtime:
-        runtime = eager.as_loaded(network)
+        runtime = eager.open_as_loaded(network)
         self.opened.append(network)
 
         def compute(*inputs: torch.Tensor) -> Tensors:
@@ -51,7 +51,7 @@ class Calls:
         return [step for step, (name, _) in enumerate(self.made) if name == "unet"]
 
 
-def finish(denoiser: Denoiser, picture: Denoising) -> torch.Tensor:
+def finish(denoiser: Denoiser, picture: DenoisingState) -> torch.Tensor:
     while not picture.done:
         denoiser.advance(picture, denoiser.predict([picture])[0])
     return picture.latents
@@ -74,10 +74,10 @@ def test_fresh_features_make_the_unets_prediction(
     kind: str, family: str, odd: bool, load: Callable[[str], Checkpoint], tmp_path: Path
 ) -> None:
     checkpoint = load(family)
-    unet, place = checkpoint.unet(), place_for(checkpoint, tmp_path)
+    unet, target = checkpoint.unet(), target_for(checkpoint, tmp_path)
     plain = networks.unet(unet, checkpoint.card)
     whole, shallow = (
-        KINDS[kind].open_network(network, "float32", place)
+        RUNTIME_MODULES[kind].open_network(network, "float32", target)
         for network in (
             networks.unet(unet, checkpoint.card, with_deep=True),
             networks.unet_shallow(unet, checkpoint.card),
@@ -99,7 +99,7 @@ def test_many_levels_and_layers_are_put_together_as_in_diffusers() -> None:
         attention_head_dim=4,
         time_cond_proj_dim=8,
     ).eval()
-    unet_levels.check(unet.config)
+    unet_levels.check_splittable(unet.config)
     sample, embeds = torch.randn(2, 4, 13, 18), torch.randn(2, 5, 16)
     times, cond = torch.tensor([801.0, 1.0]), torch.randn(2, 8)
     with torch.inference_mode():
@@ -190,4 +190,4 @@ def test_a_unet_of_another_build_is_refused(
 ) -> None:
     config = FrozenDict({**load("sd15").unet().config, **change})
     with pytest.raises(ValueError, match=rf"UNET_DEEP_EVERY over 1 .* \({named}"):
-        unet_levels.check(config)
+        unet_levels.check_splittable(config)

@@ -188,7 +188,7 @@ def test_a_watcher_sees_each_preview_but_not_the_last_step(
         assert job.picture.preview is not None
         seen.append((job.picture.step, float(job.picture.preview.item())))
 
-    (job,) = submit(engine, 1, steps=4, watcher=watch)
+    (job,) = submit(engine, 1, steps=4, on_preview=watch)
     denoiser.open.set()
     result(job)
     assert seen == [(1, 1.0), (2, 2.0), (3, 3.0)]

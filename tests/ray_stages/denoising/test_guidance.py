@@ -4,15 +4,15 @@ import torch
 from diffusers import DDIMScheduler
 
 from ray_stages.denoising import guidance
-from ray_stages.denoising.estimate import Mixture
+from ray_stages.denoising.noisy_latents import NoisyLatents
 from ray_stages.requests.stage_requests import Guidance
 
 
-def mixture() -> Mixture:
+def noisy() -> NoisyLatents:
     scheduler = DDIMScheduler(clip_sample=False)
     scheduler.set_timesteps(10)
     latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
-    return Mixture(scheduler, latents, scheduler.timesteps[3])
+    return NoisyLatents(scheduler, latents, scheduler.timesteps[3])
 
 
 def rows() -> torch.Tensor:
@@ -22,22 +22,22 @@ def rows() -> torch.Tensor:
 def test_plain_guidance_walks_from_the_unconditional_through_the_conditional() -> None:
     prediction = rows()
     expected = prediction[:1] + 3 * (prediction[1:] - prediction[:1])
-    torch.testing.assert_close(guidance.combine(prediction, Guidance(3.0), mixture()), expected)
+    torch.testing.assert_close(guidance.combine(prediction, Guidance(3.0), noisy()), expected)
 
 
 def test_rescaled_guidance_keeps_the_spread_of_the_conditional() -> None:
     prediction = rows()
-    wild = guidance.combine(prediction, Guidance(9.0), mixture())
-    tame = guidance.combine(prediction, Guidance(9.0, rescale=1.0), mixture())
+    wild = guidance.combine(prediction, Guidance(9.0), noisy())
+    tame = guidance.combine(prediction, Guidance(9.0, rescale=1.0), noisy())
     assert wild.std() > 2 * prediction[1:].std()
     torch.testing.assert_close(tame.std(), prediction[1:].std())
 
 
 def test_the_threshold_bounds_the_estimate_to_what_it_reaches_unguided() -> None:
-    prediction, mix = rows(), mixture()
-    plain = mix.original(prediction[1:])
-    wild = mix.original(guidance.combine(prediction, Guidance(9.0), mix))
-    tame = mix.original(guidance.combine(prediction, Guidance(9.0, threshold=0.99), mix))
+    prediction, mix = rows(), noisy()
+    plain = mix.original_from(prediction[1:])
+    wild = mix.original_from(guidance.combine(prediction, Guidance(9.0), mix))
+    tame = mix.original_from(guidance.combine(prediction, Guidance(9.0, threshold=0.99), mix))
 
     def reach(latents: torch.Tensor) -> torch.Tensor:
         return (latents - latents.mean(dim=(-2, -1), keepdim=True)).abs().amax(dim=(-2, -1))
@@ -54,7 +54,7 @@ def test_what_is_within_the_bound_is_left_alone() -> None:
 
 def test_guidance_works_in_its_interval_only() -> None:
     interval = Guidance(3.0, start=0.2, end=0.6)
-    assert [interval.guides(step, 10) for step in range(10)] == [False] * 2 + [True] * 4 + [
+    assert [interval.is_active(step, 10) for step in range(10)] == [False] * 2 + [True] * 4 + [
         False
     ] * 4
-    assert not Guidance(1.0).guides(0, 10)
+    assert not Guidance(1.0).is_active(0, 10)

@@ -16,7 +16,7 @@ from PIL import Image
 from ray_stages.families.checkpoint import Checkpoint
 from ray_stages.requests import schedulers
 from ray_stages.requests.init_image import InitImage
-from ray_stages.requests.stage_requests import DenoiseRequest, EncodeRequest
+from ray_stages.requests.stage_requests import DenoiseRequest, EncodeImageRequest
 from ray_stages.stages.image_encoder import ImageEncoder
 from tests.support.parity import FAMILY_WISHES, Relay, pipeline_of, reference
 from tests.support.pictures import TOLERANCE, difference, encoded, gradient, pixels
@@ -27,7 +27,7 @@ IMAGE = gradient(100, 70)
 def init_of(checkpoint: Checkpoint, strength: float) -> dict[str, Any]:
     """What the vae_encoder and the bridge of the unet make of the picture."""
     encoder = ImageEncoder(checkpoint)
-    (moments,) = encoder.encode([encoder.read(EncodeRequest([encoded(IMAGE)]))])
+    (moments,) = encoder.encode([encoder.read(EncodeImageRequest([encoded(IMAGE)]))])
     init = InitImage(moments, strength)
     height, width = init.size(checkpoint.card)
     return {"init": init, "height": height, "width": width}

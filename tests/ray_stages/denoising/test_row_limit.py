@@ -24,7 +24,7 @@ class Device:
 
 def test_a_device_that_gains_nothing_takes_few(monkeypatch: pytest.MonkeyPatch) -> None:
     device = Device(monkeypatch, fixed=0.0, a_row=0.001)
-    assert row_limit.measure(device.compute) == row_limit.LEAST
+    assert row_limit.measure(device.compute) == row_limit.MIN_LIMIT
 
 
 def test_a_call_that_was_disturbed_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,14 +34,14 @@ def read(file: bytes) -> Any:
 )
 def test_what_no_look_inside_is_needed_for_is_refused_first(file: bytes, message: str) -> None:
     with pytest.raises(InvalidRequest, match=message):
-        image_file.check(file, 3, 5000)
+        image_file.check_header(file, 3, 5000)
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
 def test_the_three_kinds_pass_and_are_read(kind: str) -> None:
     image = gradient(80, 60)
     file = encoded(image, kind)
-    image_file.check(file, 0, 100_000)
+    image_file.check_header(file, 0, 100_000)
     assert np.abs(read(file) - np.asarray(image)).mean() < 3
 
 
@@ -144,4 +144,4 @@ def test_greys_of_16_bits_and_colours_of_print_are_read() -> None:
 def test_the_size_is_what_is_wished_or_the_pictures_own_made_to_fit(
     own: tuple[int, int], wished: tuple[int | None, int | None], size: tuple[int, int]
 ) -> None:
-    assert image_file.fitted(own, wished, 8, (64, 256)) == size
+    assert image_file.fit_size(own, wished, 8, (64, 256)) == size

@@ -13,8 +13,8 @@ from ray_stages.requests.stage_requests import (
     MAX_SEED,
     DecodeRequest,
     DenoiseRequest,
-    EncodeRequest,
-    TextRequest,
+    EncodeImageRequest,
+    EncodeTextRequest,
 )
 from ray_stages.settings import Settings
 from tests.support.pictures import circle, encoded
@@ -25,19 +25,31 @@ PNG = encoded(circle())
 NAN = np.full((1, 77, 32), np.nan, np.float32)
 
 REFUSED: list[tuple[Callable[..., Any], dict[str, Any], str]] = [
-    (TextRequest.parse, {"prompt": texts()}, "prompt: got 0 prompts, expected 1 to 16"),
-    (TextRequest.parse, {}, "prompt: got 0 prompts, expected 1 to 16"),
-    (TextRequest.parse, {"prompt": texts("")}, "prompt: got an empty prompt at position 0"),
-    (TextRequest.parse, {"prompt": texts("a", " \n")}, "prompt: got an empty prompt at position 1"),
+    (EncodeTextRequest.parse, {"prompt": texts()}, "prompt: got 0 prompts, expected 1 to 16"),
+    (EncodeTextRequest.parse, {}, "prompt: got 0 prompts, expected 1 to 16"),
+    (EncodeTextRequest.parse, {"prompt": texts("")}, "prompt: got an empty prompt at position 0"),
     (
-        TextRequest.parse,
+        EncodeTextRequest.parse,
+        {"prompt": texts("a", " \n")},
+        "prompt: got an empty prompt at position 1",
+    ),
+    (
+        EncodeTextRequest.parse,
         {"prompt": texts(b"\xff\xfe")},
         "prompt: got bytes that break at 0, .*UTF-8",
     ),
-    (TextRequest.parse, {"prompt": texts("x" * 2001)}, "prompt: got 2001 characters, .* 2000"),
-    (TextRequest.parse, {"prompt": texts(*"x" * 17)}, "prompt: got 17 prompts, expected 1 to 16"),
     (
-        TextRequest.parse,
+        EncodeTextRequest.parse,
+        {"prompt": texts("x" * 2001)},
+        "prompt: got 2001 characters, .* 2000",
+    ),
+    (
+        EncodeTextRequest.parse,
+        {"prompt": texts(*"x" * 17)},
+        "prompt: got 17 prompts, expected 1 to 16",
+    ),
+    (
+        EncodeTextRequest.parse,
         {"prompt": texts("a"), "negative_prompt": texts("x" * 2001)},
         "negative_prompt: got 2001 characters",
     ),
@@ -91,20 +103,20 @@ REFUSED: list[tuple[Callable[..., Any], dict[str, Any], str]] = [
         embeds(3, negative_prompt_embeds=np.zeros((2, 77, 32), np.float32)),
         r"negative_prompt_embeds: got shape \[2, 77, 32\], expected \[3, 77, 32\] or \[1, 77, 32\]",
     ),
-    (EncodeRequest.parse, {}, "init_image: got 0 pictures, expected 1 to 16"),
-    (EncodeRequest.parse, {"init_image": texts(*[b""] * 17)}, "init_image: got 17 pictures"),
+    (EncodeImageRequest.parse, {}, "init_image: got 0 pictures, expected 1 to 16"),
+    (EncodeImageRequest.parse, {"init_image": texts(*[b""] * 17)}, "init_image: got 17 pictures"),
     (
-        EncodeRequest.parse,
+        EncodeImageRequest.parse,
         {"init_image": texts(PNG, b"GIF89a")},
         "init_image: got 6 bytes of another kind at position 1, expected a PNG, JPEG or WebP file",
     ),
     (
-        EncodeRequest.parse,
+        EncodeImageRequest.parse,
         {"init_image": texts(PNG + bytes(16_000_000))},
         "init_image: got 160.* bytes at position 0, expected at most 16000000",
     ),
     (
-        EncodeRequest.parse,
+        EncodeImageRequest.parse,
         {"init_image": texts(PNG), "width": ints(100)},
         "width: got 100, expected a multiple of 8 from 64 to 256",
     ),
@@ -147,7 +159,7 @@ def test_what_is_left_out_is_the_models_own() -> None:
     request = DenoiseRequest.parse(embeds(), CARD, SETTINGS)
     assert (request.steps, request.guidance.scale, request.scheduler) == (20, 3.0, "ddim")
     assert (request.height, request.width) == (128, 128)
-    assert TextRequest.parse({"prompt": texts("a")}, CARD, SETTINGS).negative_prompt == ""
+    assert EncodeTextRequest.parse({"prompt": texts("a")}, CARD, SETTINGS).negative_prompt == ""
 
 
 def test_limits_are_inside() -> None:
@@ -177,13 +189,15 @@ def test_every_scheduler_on_offer_is_taken() -> None:
 
 def test_guidance_at_one_needs_no_negative_prompt() -> None:
     tensors = {"prompt_embeds": np.zeros((1, 77, 32), np.float32), "guidance_scale": floats(1)}
-    assert not DenoiseRequest.parse(tensors, CARD, SETTINGS).guidance.guides(0, 20)
+    assert not DenoiseRequest.parse(tensors, CARD, SETTINGS).guidance.is_active(0, 20)
 
 
 def test_pictures_to_begin_at_may_have_a_size_to_be_brought_to() -> None:
     tensors = {"init_image": texts(PNG, PNG)}
-    assert EncodeRequest.parse(tensors, CARD, SETTINGS) == EncodeRequest([PNG, PNG], None, None)
-    sized = EncodeRequest.parse({**tensors, "height": ints(64)}, CARD, SETTINGS)
+    assert EncodeImageRequest.parse(tensors, CARD, SETTINGS) == EncodeImageRequest(
+        [PNG, PNG], None, None
+    )
+    sized = EncodeImageRequest.parse({**tensors, "height": ints(64)}, CARD, SETTINGS)
     assert (sized.height, sized.width) == (64, None)
 
 

@@ -13,7 +13,7 @@ import torch
 
 from ray_stages.runtimes import catalog, choice
 from ray_stages.runtimes.network import Input, Network, Runtime, Tensors
-from ray_stages.runtimes.place import Place
+from ray_stages.runtimes.target import Target
 
 
 class Twice(torch.nn.Module):
@@ -43,13 +43,13 @@ class Kind:
 
     NAME: str
     computes: dict[str, Callable[[torch.Tensor], Tensors]]
-    NEEDS: tuple[str, ...] = ()
+    REQUIRED_PACKAGES: tuple[str, ...] = ()
     opened: list[str] = field(default_factory=list)
 
     def precisions(self, device: torch.device) -> tuple[str, ...]:
         return tuple(self.computes)
 
-    def open_network(self, network: Network, precision: str, place: Place) -> Runtime:
+    def open_network(self, network: Network, precision: str, target: Target) -> Runtime:
         self.opened.append(precision)
         return Runtime(self.NAME, precision, self.computes[precision])
 
@@ -58,18 +58,18 @@ class Machine:
     """One with these runtimes and no others."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.place = Place(torch.device("cpu"), 1, folder, lambda name: [])
+        self.target = Target(torch.device("cpu"), 1, folder, lambda name: [])
         self.monkeypatch = monkeypatch
 
     def install(self, *kinds: Kind) -> None:
-        kinds_by_name = {kind.NAME: kind for kind in kinds}
+        modules_by_name = {kind.NAME: kind for kind in kinds}
         for module in (catalog, choice):
-            self.monkeypatch.setattr(module, "KINDS", kinds_by_name)
-        self.monkeypatch.setattr("ray_stages.runtimes.measurement.KINDS", kinds_by_name)
-        self.monkeypatch.setitem(choice.AUTO, "cpu", tuple(kinds_by_name))
+            self.monkeypatch.setattr(module, "RUNTIME_MODULES", modules_by_name)
+        self.monkeypatch.setattr("ray_stages.runtimes.measurement.RUNTIME_MODULES", modules_by_name)
+        self.monkeypatch.setitem(choice.AUTO_CANDIDATES, "cpu", tuple(modules_by_name))
 
     def open_network(self, runtime: str = "auto", precision: str = "auto") -> str:
-        return str(choice.open_fastest(network(), self.place, runtime, precision))
+        return str(choice.open_fastest(network(), self.target, runtime, precision))
 
 
 @pytest.fixture
@@ -131,8 +131,8 @@ def test_other_weights_or_threads_are_measured_anew(machine: Machine) -> None:
     other = Twice()
     other.factor.data.fill_(3)
     with pytest.raises(ValueError, match="no runtime is right"):
-        choice.open_fastest(network(other), machine.place, "auto", "auto")
-    machine.place = Place(machine.place.device, 2, machine.place.cache_dir, lambda name: [])
+        choice.open_fastest(network(other), machine.target, "auto", "auto")
+    machine.target = Target(machine.target.device, 2, machine.target.cache_dir, lambda name: [])
     machine.open_network()
     assert len(second.opened) >= 3
 
@@ -148,7 +148,7 @@ def test_what_is_asked_for_is_taken_unmeasured(machine: Machine) -> None:
 def test_what_cannot_be_had_is_said_with_what_can(machine: Machine) -> None:
     machine.install(
         Kind("torch", {"float32": slow_by(0)}),
-        Kind("tvm", {"float32": slow_by(0)}, NEEDS=("a_package_of_nobody",)),
+        Kind("tvm", {"float32": slow_by(0)}, REQUIRED_PACKAGES=("a_package_of_nobody",)),
     )
     with pytest.raises(
         ValueError,

@@ -8,7 +8,7 @@ import torch
 
 from ray_stages.errors import Overloaded
 from ray_stages.requests.fields import Array
-from ray_stages.runtimes.memory import InParts, is_out_of_memory, of_each
+from ray_stages.runtimes.memory import BatchSplitter, compute_each, is_out_of_memory
 
 PETABYTE = 2**50
 
@@ -71,12 +71,12 @@ def test_a_runtime_that_says_something_else_has_no_room_either(
 @pytest.mark.parametrize("memory", [1, 2, 3, 5, 8, 100])
 def test_rows_are_computed_in_parts_that_fit(memory: int) -> None:
     rows = np.arange(7.0).reshape(7, 1)
-    assert (InParts("stage", Doubling(memory))(rows) == 2 * rows).all()
+    assert (BatchSplitter("stage", Doubling(memory))(rows) == 2 * rows).all()
 
 
 def test_what_did_not_fit_is_not_tried_again() -> None:
     compute = Doubling(memory=4)
-    in_parts = InParts("stage", compute)
+    in_parts = BatchSplitter("stage", compute)
     for _ in range(2):
         in_parts(np.zeros((8, 1)))
     assert compute.tried == [8, 4, 4, 4, 4]
@@ -85,7 +85,7 @@ def test_what_did_not_fit_is_not_tried_again() -> None:
 
 
 def test_where_not_even_one_fits_that_is_said() -> None:
-    in_parts = InParts("vae_decoder", Doubling(memory=3))
+    in_parts = BatchSplitter("vae_decoder", Doubling(memory=3))
     with pytest.raises(Overloaded, match=r"^vae_decoder: not enough memory for 2x2$"):
         in_parts(np.zeros((3, 2, 2)))
 
@@ -95,12 +95,12 @@ def test_other_errors_are_passed_on() -> None:
         raise RuntimeError("a bug")
 
     with pytest.raises(RuntimeError, match="a bug"):
-        InParts("stage", broken)(np.zeros((4, 1)))
+        BatchSplitter("stage", broken)(np.zeros((4, 1)))
 
 
 def test_one_that_is_too_large_harms_no_other() -> None:
-    in_parts = InParts("stage", Doubling(memory=2))
+    in_parts = BatchSplitter("stage", Doubling(memory=2))
     requests = [np.ones((1, 2)), np.ones((1, 9)), np.ones((2, 1))]
-    results = of_each(lambda several: [in_parts(one) for one in several], requests)
+    results = compute_each(lambda several: [in_parts(one) for one in several], requests)
     assert [isinstance(result, Overloaded) for result in results] == [False, True, False]
     assert [str(result) for result in results[::2]] == ["[[2. 2.]]", "[[2.]\n [2.]]"]

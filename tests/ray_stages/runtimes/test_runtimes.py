@@ -11,11 +11,11 @@ import torch
 from ray_stages.families import networks
 from ray_stages.families.checkpoint import Checkpoint
 from ray_stages.runtimes import open_vino
-from ray_stages.runtimes.catalog import KINDS
-from ray_stages.runtimes.exports import Exports
+from ray_stages.runtimes.catalog import RUNTIME_MODULES
+from ray_stages.runtimes.exports import ExportCache
 from ray_stages.runtimes.network import Network
-from ray_stages.runtimes.parity import LIMITS, Parity
-from ray_stages.runtimes.place import Place
+from ray_stages.runtimes.parity import LIMITS, ParityCheck
+from ray_stages.runtimes.target import Target
 from ray_stages.serving.calibration import Calibration
 from ray_stages.settings import Settings, UNetSettings
 
@@ -27,8 +27,8 @@ NETWORKS: dict[str, Callable[[Checkpoint], Network]] = {
 CPU = torch.device("cpu")
 
 
-def place_for(checkpoint: Checkpoint, folder: Path) -> Place:
-    return Place(CPU, 2, folder, Calibration(checkpoint).inputs_of)
+def target_for(checkpoint: Checkpoint, folder: Path) -> Target:
+    return Target(CPU, 2, folder, Calibration(checkpoint).inputs_of)
 
 
 @pytest.mark.parametrize("family", ["sd15", "sd21", "turbo"])
@@ -39,10 +39,12 @@ def test_a_runtime_says_what_pytorch_says(
 ) -> None:
     checkpoint = load(family)
     network = NETWORKS[name](checkpoint)
-    parity = Parity(network)
-    for precision in KINDS[kind].precisions(CPU):
+    parity = ParityCheck(network)
+    for precision in RUNTIME_MODULES[kind].precisions(CPU):
         if precision != "int8":
-            runtime = KINDS[kind].open_network(network, precision, place_for(checkpoint, tmp_path))
+            runtime = RUNTIME_MODULES[kind].open_network(
+                network, precision, target_for(checkpoint, tmp_path)
+            )
             assert parity.error(runtime) <= LIMITS[precision], precision
             assert str(runtime) == f"{kind}/{precision}"
 
@@ -51,9 +53,11 @@ def test_a_runtime_says_what_pytorch_says(
 def test_int8_is_made_from_what_the_checkpoint_draws(name: str, tmp_path: Path) -> None:
     checkpoint = Checkpoint(Settings(device="cpu", unet=UNetSettings(deep_every=2)))
     network = NETWORKS[name](checkpoint)
-    runtime = KINDS["openvino"].open_network(network, "int8", place_for(checkpoint, tmp_path))
-    assert 0 < Parity(network).error(runtime) <= LIMITS["int8"]
-    plain, quantized = sorted(Exports(tmp_path, network).folder.glob("openvino-*/network.bin"))
+    runtime = RUNTIME_MODULES["openvino"].open_network(
+        network, "int8", target_for(checkpoint, tmp_path)
+    )
+    assert 0 < ParityCheck(network).error(runtime) <= LIMITS["int8"]
+    plain, quantized = sorted(ExportCache(tmp_path, network).folder.glob("openvino-*/network.bin"))
     assert quantized.stat().st_size < 0.6 * plain.stat().st_size
 
 
@@ -63,9 +67,9 @@ def test_what_is_prepared_is_still_right(
 ) -> None:
     checkpoint = load("sd15")
     network = NETWORKS["unet"](checkpoint)
-    parity = Parity(network)
-    place = place_for(checkpoint, tmp_path)
-    runtime = KINDS[kind].open_network(network, "float32", place)
+    parity = ParityCheck(network)
+    target = target_for(checkpoint, tmp_path)
+    runtime = RUNTIME_MODULES[kind].open_network(network, "float32", target)
     runtime.prepare(*network.example(3))
     runtime.prepare(*network.example(3))
     assert parity.error(runtime) <= LIMITS["float32"]
@@ -80,17 +84,17 @@ def test_large_weights_are_not_held_twice(
     monkeypatch.setattr(open_vino, "SMALL_BYTES", 1000)
     checkpoint = load("sd15")
     network = NETWORKS["vae_decoder"](checkpoint)
-    runtime = open_vino.open_network(network, "float32", place_for(checkpoint, tmp_path))
+    runtime = open_vino.open_network(network, "float32", target_for(checkpoint, tmp_path))
     runtime.prepare(*network.example(1))
     assert runtime.compute.__self__.one_shape == {}  # type: ignore[attr-defined]
 
 
-@pytest.mark.skipif(not KINDS["torch-compile"].precisions(CPU), reason="no C++ compiler")
+@pytest.mark.skipif(not RUNTIME_MODULES["torch-compile"].precisions(CPU), reason="no C++ compiler")
 def test_compiled_pytorch_says_what_pytorch_says(
     load: Callable[[str], Checkpoint], tmp_path: Path
 ) -> None:
     checkpoint = load("sd15")
     network = NETWORKS["text_encoder"](checkpoint)
-    place = place_for(checkpoint, tmp_path)
-    runtime = KINDS["torch-compile"].open_network(network, "float32", place)
-    assert Parity(network).error(runtime) <= LIMITS["float32"]
+    target = target_for(checkpoint, tmp_path)
+    runtime = RUNTIME_MODULES["torch-compile"].open_network(network, "float32", target)
+    assert ParityCheck(network).error(runtime) <= LIMITS["float32"]

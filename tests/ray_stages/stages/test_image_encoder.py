@@ -9,7 +9,7 @@ from diffusers.image_processor import VaeImageProcessor
 
 from ray_stages.errors import InvalidRequest
 from ray_stages.families.checkpoint import Checkpoint
-from ray_stages.requests.stage_requests import EncodeRequest
+from ray_stages.requests.stage_requests import EncodeImageRequest
 from ray_stages.stages.image_encoder import MAX_PICTURES, ImageEncoder
 from tests.support.pictures import bomb, encoded, gradient
 
@@ -24,7 +24,7 @@ def test_pixels_and_moments_are_those_of_diffusers(
 ) -> None:
     image = gradient(100, 70)
     theirs = VaeImageProcessor().preprocess(image)
-    ours = encoder.read(EncodeRequest([encoded(image)]))
+    ours = encoder.read(EncodeImageRequest([encoded(image)]))
     assert ours.shape == (1, 64, 96, 3)
     assert np.allclose(ours.transpose(0, 3, 1, 2) / 127.5 - 1, theirs.numpy(), atol=1e-6)
     with torch.inference_mode():
@@ -37,10 +37,10 @@ def test_pixels_and_moments_are_those_of_diffusers(
 
 def test_all_pictures_of_a_request_get_one_size(encoder: ImageEncoder) -> None:
     files = [encoded(gradient(96, 64)), encoded(gradient(300, 20), "webp")]
-    assert encoder.read(EncodeRequest(files)).shape == (2, 64, 96, 3)
-    assert encoder.read(EncodeRequest(files, height=72, width=64)).shape == (2, 72, 64, 3)
-    assert encoder.read(EncodeRequest(files, height=128)).shape == (2, 128, 128, 3)
-    assert encoder.read(EncodeRequest([encoded(gradient(640, 320))])).shape == (1, 64, 128, 3)
+    assert encoder.read(EncodeImageRequest(files)).shape == (2, 64, 96, 3)
+    assert encoder.read(EncodeImageRequest(files, height=72, width=64)).shape == (2, 72, 64, 3)
+    assert encoder.read(EncodeImageRequest(files, height=128)).shape == (2, 128, 128, 3)
+    assert encoder.read(EncodeImageRequest([encoded(gradient(640, 320))])).shape == (1, 64, 128, 3)
 
 
 def test_requests_of_any_size_keep_their_order(encoder: ImageEncoder) -> None:
@@ -59,4 +59,4 @@ def test_requests_of_any_size_keep_their_order(encoder: ImageEncoder) -> None:
 
 def test_one_bad_file_is_named(encoder: ImageEncoder) -> None:
     with pytest.raises(InvalidRequest, match="got 8000x8000 pixels at position 1"):
-        encoder.read(EncodeRequest([encoded(gradient(64, 64)), bomb(8000, 8000)]))
+        encoder.read(EncodeImageRequest([encoded(gradient(64, 64)), bomb(8000, 8000)]))

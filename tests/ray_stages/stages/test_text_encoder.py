@@ -7,7 +7,7 @@ import pytest
 
 from ray_stages.families.checkpoint import Checkpoint
 from ray_stages.requests.fields import Array
-from ray_stages.requests.stage_requests import TextRequest
+from ray_stages.requests.stage_requests import EncodeTextRequest
 from ray_stages.stages.text_encoder import TextEncoder
 
 
@@ -15,7 +15,7 @@ def test_each_request_gets_its_own_rows_whoever_shares_the_batch(
     load: Callable[[str], Checkpoint],
 ) -> None:
     encoder = TextEncoder(load("sd15"))
-    requests = [TextRequest(["a star", "a ring"], "dull"), TextRequest(["a ring"], "")]
+    requests = [EncodeTextRequest(["a star", "a ring"], "dull"), EncodeTextRequest(["a ring"], "")]
     together = encoder.encode(requests)
     for request, ours in zip(requests, together, strict=True):
         (alone,) = encoder.encode([request])
@@ -31,7 +31,7 @@ def test_each_request_gets_its_own_rows_whoever_shares_the_batch(
 
 def test_a_prompt_longer_than_the_model_reads_is_cut(load: Callable[[str], Checkpoint]) -> None:
     encoder = TextEncoder(load("sd21"))
-    long, longer = (TextRequest(["x" * length], "") for length in (500, 1500))
+    long, longer = (EncodeTextRequest(["x" * length], "") for length in (500, 1500))
     first, second = encoder.encode([long, longer])
     np.testing.assert_array_equal(first["prompt_embeds"], second["prompt_embeds"])
 
@@ -49,12 +49,12 @@ def test_what_was_encoded_lately_is_not_encoded_again_within_the_bound(
         return embed(texts)
 
     monkeypatch.setattr(encoder, "_embed", embed_and_note)
-    first = encoder.encode([TextRequest(["a star"], "")])[0]
-    again = encoder.encode([TextRequest(["a star"], "")])[0]
+    first = encoder.encode([EncodeTextRequest(["a star"], "")])[0]
+    again = encoder.encode([EncodeTextRequest(["a star"], "")])[0]
     assert encoded == ["", "a star"]
     for name in first:
         np.testing.assert_array_equal(first[name], again[name])
-    encoder.encode([TextRequest(["a ring"], "")])
-    encoder.encode([TextRequest(["a star"], "")])
+    encoder.encode([EncodeTextRequest(["a ring"], "")])
+    encoder.encode([EncodeTextRequest(["a star"], "")])
     assert encoded == ["", "a star", "a ring", "a star"]
-    assert encoder.known.currsize <= 2 * size
+    assert encoder.cache.currsize <= 2 * size

@@ -1,4 +1,4 @@
-"""What the UNet's prediction says of the final picture, long before it is reached."""
+"""Estimates the final latents from a prediction of the UNet, and the reverse."""
 
 from __future__ import annotations
 
@@ -10,36 +10,37 @@ import torch
 
 
 @dataclass(frozen=True)
-class Mixture:
-    """Latents between two steps, as the mixture x_t = √ᾱ x_0 + √(1 - ᾱ) ε of picture and noise.
+class NoisyLatents:
+    """Latents between two steps: x_t = √ᾱ x_0 + √(1 - ᾱ) ε, with the original x_0 and noise ε.
 
-    All of diffusers' schedulers mix these two; those that count in sigmas scale x_t, and
-    their `scale_model_input` takes that back. Salimans & Ho 2022, "Progressive Distillation",
-    appendix D, has the kinds of prediction.
+    This holds for all schedulers of diffusers. Those with sigmas scale x_t, and their
+    `scale_model_input` reverses that. Salimans & Ho 2022, "Progressive Distillation for Fast
+    Sampling of Diffusion Models", appendix D, has the types of prediction.
+    latents: [1, channels, h, w].
     """
 
     scheduler: Any
     latents: torch.Tensor
     timestep: torch.Tensor
 
-    def original(self, prediction: torch.Tensor) -> torch.Tensor:
-        """x_0 by the UNet's prediction."""
-        if self._kind == "v_prediction":
+    def original_from(self, prediction: torch.Tensor) -> torch.Tensor:
+        """Returns x_0, estimated from the UNet's prediction."""
+        if self._prediction_type == "v_prediction":
             return self._signal * self._sample - self._noise * prediction
-        if self._kind == "sample":
+        if self._prediction_type == "sample":
             return prediction
         return (self._sample - self._noise * prediction) / self._signal.clamp(min=1e-4)
 
-    def prediction(self, original: torch.Tensor) -> torch.Tensor:
-        """The inverse: what the UNet would have said for this x_0."""
-        if self._kind == "v_prediction":
+    def prediction_from(self, original: torch.Tensor) -> torch.Tensor:
+        """Returns the prediction for which `original_from` returns this x_0."""
+        if self._prediction_type == "v_prediction":
             return (self._signal * self._sample - original) / self._noise.clamp(min=1e-4)
-        if self._kind == "sample":
+        if self._prediction_type == "sample":
             return original
         return (self._sample - self._signal * original) / self._noise.clamp(min=1e-4)
 
     @property
-    def _kind(self) -> str:
+    def _prediction_type(self) -> str:
         return str(self.scheduler.config.prediction_type)
 
     @cached_property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ray_stages.denoising.estimate import Mixture
+from ray_stages.denoising.noisy_latents import NoisyLatents
 from ray_stages.requests import schedulers
 
 CONFIG = {
@@ -26,10 +26,10 @@ def test_it_is_what_the_scheduler_itself_says(name: str, kind: str) -> None:
     scheduler.set_timesteps(10)
     latents = torch.randn(1, 4, 8, 8) * scheduler.init_noise_sigma
     for t in scheduler.timesteps[:4]:
-        mixture = Mixture(scheduler, latents, t)
+        noisy = NoisyLatents(scheduler, latents, t)
         prediction = torch.randn(1, 4, 8, 8)
         scheduler.scale_model_input(latents, t)
-        ours = mixture.original(prediction)
+        ours = noisy.original_from(prediction)
         answer = scheduler.step(prediction, t, latents)
         theirs = answer.denoised if name == "lcm" else answer.pred_original_sample
         if name == "lcm":  # LCM's is mixed with the sample by boundary conditions that near it
@@ -50,11 +50,11 @@ def test_a_perfect_prediction_gives_the_picture_and_back_again(name: str, kind: 
         scheduler.set_begin_index(2)
     picture, noise = torch.randn(1, 4, 8, 8), torch.randn(1, 4, 8, 8)
     latents = scheduler.add_noise(picture, noise, t[None])
-    mixture = Mixture(scheduler, latents, t)
+    noisy = NoisyLatents(scheduler, latents, t)
     prediction = {
         "epsilon": noise,
         "sample": picture,
-        "v_prediction": mixture._signal * noise - mixture._noise * picture,
+        "v_prediction": noisy._signal * noise - noisy._noise * picture,
     }[kind]
-    torch.testing.assert_close(mixture.original(prediction), picture, rtol=1e-3, atol=1e-3)
-    torch.testing.assert_close(mixture.prediction(picture), prediction, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(noisy.original_from(prediction), picture, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(noisy.prediction_from(picture), prediction, rtol=1e-3, atol=1e-3)

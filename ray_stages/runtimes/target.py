@@ -1,4 +1,4 @@
-"""Where a network is to be computed."""
+"""The device on which a runtime computes, and what the runtime may use there."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ray_stages.runtimes.network import Tensors
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def processor() -> str:
-    """The name of this machine's, and what it can do."""
+def cpu_description() -> str:
+    """Returns the CPU's model name and instruction sets."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -25,9 +25,11 @@ def processor() -> str:
 
 
 @dataclass(frozen=True)
-class Place:
-    """threads: of this replica, on a CPU; cache_dir: for exports and what was measured;
-    calibration: inputs that a network of this name really gets, to quantize it by.
+class Target:
+    """The device and resources of one replica.
+
+    threads: on a CPU; cache_dir: for exports and measurements; calibration: returns real inputs of
+    the network of that name, to quantize it.
     """
 
     device: torch.device
