@@ -26,7 +26,7 @@ from tritonclient.utils import InferenceServerException
 
 from tests.support import checkpoints
 from tests.support.paths import ROOT
-from tests.support.pictures import TOLERANCE, difference
+from tests.support.pictures import TOLERANCE, max_difference
 from tests.support.stacks import (
     ENSEMBLE,
     MAX_IN_FLIGHT,
@@ -50,7 +50,7 @@ def test_the_star_is_yellow_and_the_background_black(stack: Stack) -> None:
 def test_a_seed_determines_the_bytes_of_the_picture(stack: Stack) -> None:
     first, again, other = (stack.draw(STAR, seed=seed)[0] for seed in (7, 7, 8))
     assert first == again
-    assert difference(first, other) > 0
+    assert max_difference(first, other) > 0
 
 
 def test_several_prompts_give_the_same_pictures_as_single_requests(stack: Stack) -> None:
@@ -59,7 +59,7 @@ def test_several_prompts_give_the_same_pictures_as_single_requests(stack: Stack)
     assert answer.as_numpy("seed_used").tolist() == [5, 6, 7]
     together = list(answer.as_numpy("image"))
     for prompt, seed, png in zip(prompts, (5, 6, 7), together, strict=True):
-        assert difference(stack.draw(prompt, seed=seed)[0], png) <= TOLERANCE
+        assert max_difference(stack.draw(prompt, seed=seed)[0], png) <= TOLERANCE
         assert base64.b64encode(png) in list(answer.as_numpy("image_base64"))
 
 
@@ -117,7 +117,7 @@ def test_asyncio_with_stock_tritonclient(stack: Stack) -> None:
             return list(await asyncio.gather(*(client.infer(ENSEMBLE, inputs) for _ in range(4))))
 
     first, *others = [answer.as_numpy("image")[0] for answer in asyncio.run(draw())]
-    assert [difference(other, first) <= TOLERANCE for other in others] == [True] * 3
+    assert [max_difference(other, first) <= TOLERANCE for other in others] == [True] * 3
 
 
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on this machine")
@@ -161,7 +161,7 @@ def test_a_client_may_call_each_stage_itself(stack: Stack) -> None:
         denoised = client.infer("unet", tensors(triton_grpc, seed=7, **embeds))
         latents = denoised.as_numpy("latents")
         decoded = client.infer("vae_decoder", tensors(triton_grpc, latents=latents))
-    assert difference(decoded.as_numpy("image")[0], stack.draw(STAR, seed=7)[0]) <= TOLERANCE
+    assert max_difference(decoded.as_numpy("image")[0], stack.draw(STAR, seed=7)[0]) <= TOLERANCE
 
 
 # Concurrency
@@ -177,7 +177,7 @@ def test_64_concurrent_clients_get_64_pictures(stack: Stack) -> None:
         pictures = dict(pool.map(draw, range(64)))
     assert len(pictures) == len(set(pictures.values())) == 64
     for i in (0, 33, 63):  # each client has its own picture
-        assert difference(draw(i)[1], pictures[i]) <= TOLERANCE
+        assert max_difference(draw(i)[1], pictures[i]) <= TOLERANCE
 
 
 def test_beyond_the_limit_clients_are_refused_at_once(stack: Stack) -> None:
@@ -231,7 +231,7 @@ def test_other_checkpoints_are_served_by_a_stack_of_their_own(tmp_path: Path, fa
         guidance_scale=0.0 if family == "turbo" else 7.5,
         generator=torch.Generator().manual_seed(5),
     ).images[0]
-    assert difference(picture.read_bytes(), expected) <= TOLERANCE
+    assert max_difference(picture.read_bytes(), expected) <= TOLERANCE
 
 
 def test_the_error_names_a_wrong_setting() -> None:

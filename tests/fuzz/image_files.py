@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
 from ray_stages.requests.image_file import PNG_SIGNATURE
-from tests.support.pictures import bomb, chunk, circle, encoded
+from tests.support.pictures import bomb, circle, encoded, png_chunk
 
 SIDES = st.sampled_from([0, 1, 7, 63, 64, 65, 5000, 65_535, 2**31 - 1, 2**31, 2**32 - 1])
 DEPTHS = st.sampled_from([0, 1, 2, 3, 8, 16, 255])
@@ -48,10 +48,10 @@ def lying_png(draw: DrawFn) -> bytes:
     """Well-formed chunks with false contents."""
     fields = (draw(SIDES), draw(SIDES), draw(DEPTHS), draw(DEPTHS), 0, 0, draw(st.integers(0, 2)))
     header = struct.pack(">IIBBBBB", *fields)
-    chunks = [chunk(b"IHDR", header)]
+    chunks = [png_chunk(b"IHDR", header)]
     for _ in range(draw(st.integers(0, 4))):
         data = draw(st.binary(max_size=40))
-        chunks.append(chunk(draw(NAMES), zlib.compress(data) if draw(st.booleans()) else data))
+        chunks.append(png_chunk(draw(NAMES), zlib.compress(data) if draw(st.booleans()) else data))
     length = draw(st.sampled_from([0, 5, 2**31 - 1, 2**32 - 1]))
     chunks.append(struct.pack(">I4s", length, b"IDAT") + draw(st.binary(max_size=20)))
     return PNG_SIGNATURE + b"".join(chunks)

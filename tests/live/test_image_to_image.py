@@ -22,9 +22,9 @@ from tests.support.pictures import (
     TOLERANCE,
     bomb,
     circle,
-    difference,
     encoded,
     gradient,
+    max_difference,
     pixels,
     share_of_differing_pixels,
 )
@@ -102,7 +102,7 @@ def test_several_prompts_share_a_picture_or_have_their_own(stack: Stack) -> None
     shared = stack.draw("a ring", "a ring", **wish)
     wish["init_image"] = [encoded(CIRCLE), encoded(blue, "webp")]
     each = stack.draw("a ring", "a ring", **wish)
-    assert difference(shared[0], each[0]) <= TOLERANCE
+    assert max_difference(shared[0], each[0]) <= TOLERANCE
     assert [distance(shared[1], CIRCLE) < 8, distance(each[1], blue) < 8] == [True, True]
 
 

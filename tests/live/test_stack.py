@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from tests.support.paths import ROOT
-from tests.support.pictures import TOLERANCE, difference
+from tests.support.pictures import TOLERANCE, max_difference
 from tests.support.stacks import (
     IMAGE_TO_IMAGE_STAGES,
     STAGES,
@@ -114,7 +114,7 @@ def test_a_killed_replica_costs_retries_not_requests(stack: Stack, stage: str) -
     assert len(set(pictures)) == 8
     assert stack.replica(stage).pid != victim.pid
     again = stack.draw(STAR, seed=3, steps=100)[0]
-    assert difference(again, pictures[3]) <= TOLERANCE
+    assert max_difference(again, pictures[3]) <= TOLERANCE
 
 
 @pytest.mark.parametrize("name", ["triton_python_backend_stub", "tritonserver", "gcs_server"])

@@ -17,7 +17,7 @@ from safetensors.numpy import load_file
 from tritonclient.utils import InferenceServerException
 
 from relay_client import Client, Preview, RequestError
-from tests.support.pictures import TOLERANCE, difference, pixels
+from tests.support.pictures import TOLERANCE, max_difference, pixels
 from tests.support.stacks import STAR, Stack, tensors
 from tests.support.waiting import wait_until
 
@@ -69,7 +69,7 @@ def test_many_streams_at_once_keep_their_order_and_their_pictures(
         assert [preview.step for preview in previews] == list(range(1, 5 + seed))
         drawn = stack.draw(STAR, "a red circle", seed=seed, steps=4 + seed)
         for picture, png in zip(previews[-1].pictures, drawn, strict=True):
-            assert difference(picture.png, png) <= TOLERANCE
+            assert max_difference(picture.png, png) <= TOLERANCE
 
 
 def test_server_sent_events_carry_the_same(stack: Stack) -> None:
@@ -139,7 +139,7 @@ def test_a_cancelled_request_ends_at_once_and_its_neighbour_does_not(
         thread.join()
     assert told[0].code == "CANCELLED"
     assert ended[0] - began < 5
-    assert difference(neighbour[0], stack.draw(STAR, seed=7, steps=40)[0]) <= TOLERANCE
+    assert max_difference(neighbour[0], stack.draw(STAR, seed=7, steps=40)[0]) <= TOLERANCE
 
 
 def test_a_cancelled_stream_stops_within_two_steps(client: Client) -> None:

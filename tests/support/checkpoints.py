@@ -1,7 +1,7 @@
-"""Tiny random checkpoints of the families that must be served.
+"""Makes tiny random checkpoints of all families that we serve, without a model hub.
 
-No model hub is needed: `make(family, folder)` writes what `save_pretrained` does. Only the widths
-are small; classes, scheduler configs and flags are those of the published checkpoints.
+Only the widths are small. Classes, scheduler configs and flags are those of the published
+checkpoints.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _TURBO: dict[str, Any] = {
 
 
 def make(family: str, folder: Path) -> Path:
-    """Writes a checkpoint that draws 64 pixels a side; always the same weights."""
+    """Writes a checkpoint for pictures of 64x64 pixels, always with the same weights."""
     torch.manual_seed(0)
     later = family != "sd15"
     scheduler = {
@@ -63,7 +63,7 @@ def make(family: str, folder: Path) -> Path:
         down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
         up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
         cross_attention_dim=32,
-        # SD 1.5 counts heads, later families set their width; linear projections came with 2.0.
+        # SD 1.5 sets the number of heads, later families set their width.
         attention_head_dim=[4, 8] if later else 8,
         use_linear_projection=later,
     )
@@ -106,7 +106,7 @@ def make(family: str, folder: Path) -> Path:
 
 
 def _tokenizer() -> CLIPTokenizer:
-    """A vocabulary of single bytes, so that every text has tokens."""
+    """Makes a tokenizer of single bytes, so that every text has tokens."""
     symbols = sorted(ByteLevel.alphabet())
     pieces = [
         *symbols,

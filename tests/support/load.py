@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tests.support.pictures import TOLERANCE, difference
+from tests.support.pictures import TOLERANCE, max_difference
 
 RETRY_SECONDS = 0.2  # after an error, as a client would wait
 Draw = Callable[[int], bytes]
@@ -33,7 +33,7 @@ class Answer:
 
     def matches(self, expected: Pictures) -> bool:
         picture = expected.get(self.seed)
-        return bool(self.picture and picture and difference(self.picture, picture) <= TOLERANCE)
+        return bool(self.picture and picture and max_difference(self.picture, picture) <= TOLERANCE)
 
 
 class Load:

@@ -1,4 +1,4 @@
-"""The same wish, drawn by our stages and by a pipeline of diffusers."""
+"""Draws the same picture with our stages and with a pipeline of diffusers."""
 
 from __future__ import annotations
 
@@ -23,15 +23,19 @@ from ray_stages.stages.image_decoder import ImageDecoder
 from ray_stages.stages.text_encoder import TextEncoder
 
 NEGATIVE = "a dull photo"
-FAMILY_WISHES: dict[str, dict[str, Any]] = {
+FAMILY_PARAMETERS: dict[str, dict[str, Any]] = {
     "sd15": {"steps": 6, "guidance_scale": 7.5},
     "sd21": {"steps": 6, "guidance_scale": 7.5},
     "turbo": {"steps": 2, "guidance_scale": 0.0},
 }
 
 
-class Relay:
-    """The three stages in one process, as the deployments call them."""
+class InProcessStages:
+    """The three stages in one process, called as the deployments call them.
+
+    Parameters of a picture are those of `DenoiseRequest`, with `prompt`, `seed`, `guidance_scale`
+    and `adjusted`: further parameters of guidance.
+    """
 
     def __init__(self, checkpoint: Checkpoint, max_rows: int = 32, deep_every: int = 1) -> None:
         self.card = checkpoint.card
@@ -39,33 +43,35 @@ class Relay:
         self.engine = Engine(Denoiser(checkpoint, deep_every=deep_every), max_rows)
         self.decoder = ImageDecoder(checkpoint)
 
-    def requests(self, wishes: list[dict[str, Any]]) -> list[DenoiseRequest]:
-        texts = [EncodeTextRequest([wish["prompt"]], NEGATIVE) for wish in wishes]
+    def requests(self, parameter_sets: list[dict[str, Any]]) -> list[DenoiseRequest]:
+        texts = [
+            EncodeTextRequest([parameters["prompt"]], NEGATIVE) for parameters in parameter_sets
+        ]
         return [
             DenoiseRequest(
                 prompt_embeds=embeds["prompt_embeds"],
                 negative_prompt_embeds=embeds["negative_prompt_embeds"],
-                seeds=[wish["seed"]],
-                steps=wish["steps"],
-                guidance=Guidance(wish["guidance_scale"], **wish.get("adjusted", {})),
-                height=wish.get("height", self.card.height),
-                width=wish.get("width", self.card.width),
-                scheduler=wish.get("scheduler", self.card.scheduler),
-                init=wish.get("init"),
+                seeds=[parameters["seed"]],
+                steps=parameters["steps"],
+                guidance=Guidance(parameters["guidance_scale"], **parameters.get("adjusted", {})),
+                height=parameters.get("height", self.card.height),
+                width=parameters.get("width", self.card.width),
+                scheduler=parameters.get("scheduler", self.card.scheduler),
+                init=parameters.get("init"),
             )
-            for wish, embeds in zip(wishes, self.encoder.encode(texts), strict=True)
+            for parameters, embeds in zip(parameter_sets, self.encoder.encode(texts), strict=True)
         ]
 
-    def draw(self, wishes: list[dict[str, Any]]) -> list[bytes]:
-        """All at once, so that they share batches."""
-        jobs = [self.engine.submit(request)[0] for request in self.requests(wishes)]
+    def draw(self, parameter_sets: list[dict[str, Any]]) -> list[bytes]:
+        """Draws all pictures at once, so that they share batches; returns PNG files."""
+        jobs = [self.engine.submit(request)[0] for request in self.requests(parameter_sets)]
         latents = [job.latents.result(60) for job in jobs]
         files = self.decoder.decode([DecodeRequest(one[None], [{}]) for one in latents])
         return [file for (file,) in files]
 
 
-def pipeline_of(folder: Path, scheduler: str = "", kind: Any = StableDiffusionPipeline) -> Any:
-    """scheduler: one of ours, else the checkpoint's own."""
+def load_pipeline(folder: Path, scheduler: str = "", kind: Any = StableDiffusionPipeline) -> Any:
+    """Loads a pipeline of diffusers; scheduler: a name of SCHEDULERS, or the checkpoint's own."""
     pipeline = kind.from_pretrained(folder, torch_dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     if scheduler:
@@ -75,13 +81,13 @@ def pipeline_of(folder: Path, scheduler: str = "", kind: Any = StableDiffusionPi
     return pipeline
 
 
-def reference(pipeline: Any, wish: dict[str, Any], **options: Any) -> Image.Image:
+def draw_with_diffusers(pipeline: Any, parameters: dict[str, Any], **options: Any) -> Image.Image:
     drawn: Image.Image = pipeline(
-        wish["prompt"],
+        parameters["prompt"],
         negative_prompt=NEGATIVE,
-        num_inference_steps=wish["steps"],
-        guidance_scale=wish["guidance_scale"],
-        generator=torch.Generator("cpu").manual_seed(wish["seed"]),
+        num_inference_steps=parameters["steps"],
+        guidance_scale=parameters["guidance_scale"],
+        generator=torch.Generator("cpu").manual_seed(parameters["seed"]),
         **options,
     ).images[0]
     return drawn

@@ -1,4 +1,4 @@
-"""The tensors that a stage is asked with, and the card of a tiny model."""
+"""Tensors of stage requests, and the model card of a tiny model."""
 
 from __future__ import annotations
 
@@ -35,17 +35,19 @@ def floats(value: float) -> Any:
 
 
 def embeds(n: int = 1, **given: Any) -> dict[str, Any]:
+    """Returns the tensors of a denoise request."""
     one = np.zeros((n, 77, 32), np.float32)
     return {"prompt_embeds": one, "negative_prompt_embeds": one[:1], **given}
 
 
-def begun(
+def with_moments(
     n: int = 1, prompts: int = 1, channels: int = 8, side: int = 16, value: float = 0, **given: Any
 ) -> dict[str, Any]:
-    """What a unet is given that begins at pictures."""
+    """Returns the tensors of a denoise request with initial images; side: of the moments."""
     moments = np.full((n, channels, side, side), value, np.float32)
     return embeds(prompts, init_moments=moments, **given)
 
 
 def latents(n: int = 1, channels: int = 4, side: int = 16, **given: Any) -> dict[str, Any]:
+    """Returns the tensors of a decode request."""
     return {"latents": np.zeros((n, channels, side, side), np.float32), **given}

@@ -15,8 +15,8 @@ from batch.operators.stages import Decode, Denoise, Encode
 from batch.rows import to_table
 from ray_stages.requests.image_file import PNG_SIGNATURE
 from tests.support.batch_inputs import preparer_for, torch_pipeline, write_rows
-from tests.support.parity import Relay
-from tests.support.pictures import TOLERANCE, difference
+from tests.support.parity import InProcessStages
+from tests.support.pictures import TOLERANCE, max_difference
 
 MIXED = [
     {"prompt": f"picture {n}", "steps": 3 + n % 4, "width": 64 + 64 * (n % 2), "guidance_scale": g}
@@ -55,12 +55,12 @@ def test_mixed_rows_are_drawn_as_the_service_draws_them(
     for actor in actors:
         batch = actor(batch)
     *drawn, bad = batch.to_pylist()
-    service = Relay(actors[0].checkpoint)
+    service = InProcessStages(actors[0].checkpoint)
     expected = service.draw(rows[:-1])
     service.engine.close()
     for row, picture in zip(drawn, expected, strict=True):
         assert row["png"].startswith(PNG_SIGNATURE)
-        assert difference(row["png"], picture) <= TOLERANCE
+        assert max_difference(row["png"], picture) <= TOLERANCE
         assert row["embeds"] is row["latents"] is None
     assert (bad["png"], bad["error"]) == (None, "prompt: got nothing")
 

@@ -17,9 +17,9 @@ from batch.configuration.pipeline import load_pipeline
 from batch.rows import OK
 from ray_stages.families.checkpoint import Checkpoint
 from tests.support.batch_inputs import preparer_for, records_of, write_rows
-from tests.support.parity import Relay
+from tests.support.parity import InProcessStages
 from tests.support.paths import ROOT
-from tests.support.pictures import TOLERANCE, difference
+from tests.support.pictures import TOLERANCE, max_difference
 from tests.support.waiting import wait_until
 
 SECONDS = 240
@@ -103,12 +103,12 @@ def check_records(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert (folder / "out" / row["file"]).read_bytes() == row["png"]
     monkeypatch.chdir(folder)
     preparer = preparer_for(load_pipeline(folder / "pipeline.toml"))
-    service = Relay(Checkpoint(preparer.settings))
+    service = InProcessStages(Checkpoint(preparer.settings))
     requests = [preparer.prepare(row["name"], row) for row in GOOD[:6]]
     for request, picture in zip(requests, service.draw(requests), strict=True):
         (row,) = [row for row in drawn if row["key"] == request["key"]]
         assert row["seed"] == request["seed"]
-        assert difference(row["png"], picture) <= TOLERANCE
+        assert max_difference(row["png"], picture) <= TOLERANCE
     service.engine.close()
 
 

@@ -1,6 +1,6 @@
-"""Deep features, reused: the same picture in any company, and as many whole calls as promised.
+"""DeepCache: pictures do not depend on their batch, and the whole UNet is computed when due.
 
-See test_parity.py and test_runtimes.py too.
+test_parity.py and test_runtimes.py cover it too.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from ray_stages.runtimes.network import Network, Runtime, Tensors
 from tests.ray_stages.denoising.test_denoiser import request
 from tests.ray_stages.denoising.test_image_to_image import init_of
 from tests.ray_stages.runtimes.test_runtimes import target_for
-from tests.support.parity import FAMILY_WISHES, Relay
-from tests.support.pictures import TOLERANCE, difference
+from tests.support.parity import FAMILY_PARAMETERS, InProcessStages
+from tests.support.pictures import TOLERANCE, max_difference
 
 
 class Calls:
-    """Which networks were opened, and how many rows each call of them had."""
+    """Records the opened networks, and the rows of each call."""
 
     def __init__(self) -> None:
         self.opened: list[Network] = []
@@ -47,7 +47,7 @@ class Calls:
 
     @property
     def whole(self) -> list[int]:
-        """Numbers of the calls, of which each was a step."""
+        """The steps that computed the whole UNet."""
         return [step for step, (name, _) in enumerate(self.made) if name == "unet"]
 
 
@@ -57,7 +57,7 @@ def finish(denoiser: Denoiser, picture: DenoisingState) -> torch.Tensor:
     return picture.latents
 
 
-def test_off_is_the_unet_alone(load: Callable[[str], Checkpoint]) -> None:
+def test_without_deep_cache_only_the_unet_is_opened(load: Callable[[str], Checkpoint]) -> None:
     calls = Calls()
     denoiser = Denoiser(load("sd15"), calls.open_network)
     picture = denoiser.start(request(steps=4), 0)
@@ -68,9 +68,9 @@ def test_off_is_the_unet_alone(load: Callable[[str], Checkpoint]) -> None:
 
 
 @pytest.mark.parametrize("odd", [False, True], ids=["usual", "odd"])
-@pytest.mark.parametrize("family", sorted(FAMILY_WISHES))
+@pytest.mark.parametrize("family", sorted(FAMILY_PARAMETERS))
 @pytest.mark.parametrize("kind", ["torch", "openvino"])
-def test_fresh_features_make_the_unets_prediction(
+def test_fresh_features_give_the_unets_prediction(
     kind: str, family: str, odd: bool, load: Callable[[str], Checkpoint], tmp_path: Path
 ) -> None:
     checkpoint = load(family)
@@ -91,7 +91,7 @@ def test_fresh_features_make_the_unets_prediction(
     torch.testing.assert_close(prediction, expected, rtol=0, atol=1e-5)
 
 
-def test_many_levels_and_layers_are_put_together_as_in_diffusers() -> None:
+def test_a_split_unet_of_many_levels_equals_diffusers() -> None:
     torch.manual_seed(0)
     unet = UNet2DConditionModel(
         block_out_channels=(32, 32, 64, 64),
@@ -121,7 +121,7 @@ def test_many_levels_and_layers_are_put_together_as_in_diffusers() -> None:
         (5, 10, Guidance(3.0, start=0.3, end=0.7), [0, 3, 5, 7]),  # its rows change at 3 and 7
     ],
 )
-def test_the_whole_unet_is_computed_as_seldom_as_asked(
+def test_the_whole_unet_is_computed_only_when_due(
     every: int,
     steps: int,
     guidance: Guidance,
@@ -135,7 +135,7 @@ def test_the_whole_unet_is_computed_as_seldom_as_asked(
     assert calls.whole == whole
 
 
-def test_who_is_at_another_step_has_another_call(load: Callable[[str], Checkpoint]) -> None:
+def test_pictures_at_other_steps_are_in_the_other_call(load: Callable[[str], Checkpoint]) -> None:
     calls = Calls()
     denoiser = Denoiser(load("sd15"), calls.open_network, 2)
     early, late = (denoiser.start(request(steps=4), 0) for _ in range(2))
@@ -147,7 +147,7 @@ def test_who_is_at_another_step_has_another_call(load: Callable[[str], Checkpoin
     assert [len(one) for one in predictions] == [2, 2, 1]
 
 
-def test_a_call_that_fails_leaves_no_picture_changed(load: Callable[[str], Checkpoint]) -> None:
+def test_a_failed_call_changes_no_picture(load: Callable[[str], Checkpoint]) -> None:
     def fail(*inputs: torch.Tensor) -> Tensors:
         raise RuntimeError("no memory")
 
@@ -161,18 +161,21 @@ def test_a_call_that_fails_leaves_no_picture_changed(load: Callable[[str], Check
     assert late.deep is None
 
 
-@pytest.mark.parametrize("family", sorted(FAMILY_WISHES))
-def test_a_picture_from_a_picture_is_the_same_in_any_company(
+@pytest.mark.parametrize("family", sorted(FAMILY_PARAMETERS))
+def test_image_to_image_does_not_depend_on_the_batch(
     family: str, load: Callable[[str], Checkpoint]
 ) -> None:
     checkpoint = load(family)
-    wish: dict[str, Any] = {
+    parameters: dict[str, Any] = {
         **{"prompt": "a red circle", "seed": 7, "steps": 6, "guidance_scale": 3.0},
         **init_of(checkpoint, 0.7),
     }
-    company = [{**wish, "seed": 1, "steps": steps, "init": None} for steps in (3, 5)]
-    relay = Relay(checkpoint, max_rows=4, deep_every=3)
-    assert difference(relay.draw([*company, wish])[2], relay.draw([wish])[0]) <= TOLERANCE
+    company = [{**parameters, "seed": 1, "steps": steps, "init": None} for steps in (3, 5)]
+    stages = InProcessStages(checkpoint, max_rows=4, deep_every=3)
+    assert (
+        max_difference(stages.draw([*company, parameters])[2], stages.draw([parameters])[0])
+        <= TOLERANCE
+    )
 
 
 @pytest.mark.parametrize(
@@ -185,7 +188,7 @@ def test_a_picture_from_a_picture_is_the_same_in_any_company(
         ({"up_block_types": ["AttnUpBlock2D", "CrossAttnUpBlock2D"]}, "up_block_types="),
     ],
 )
-def test_a_unet_of_another_build_is_refused(
+def test_a_unet_of_another_architecture_is_refused(
     change: dict[str, Any], named: str, load: Callable[[str], Checkpoint]
 ) -> None:
     config = FrozenDict({**load("sd15").unet().config, **change})

@@ -1,4 +1,4 @@
-"""What parity does not show: noise, rows, and what a scheduler refuses. See test_parity.py too."""
+"""Noise, rows, and errors of schedulers; test_parity.py covers the rest."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ray_stages.requests.stage_requests import DenoiseRequest, Guidance
 
 def request(**given: Any) -> DenoiseRequest:
     embeds = np.ones((len(given.get("seeds", [7])), 77, 32), np.float32)
-    wish: dict[str, Any] = {
+    parameters: dict[str, Any] = {
         "seeds": [7],
         "steps": 2,
         "guidance": Guidance(3.0),
@@ -26,10 +26,10 @@ def request(**given: Any) -> DenoiseRequest:
         "scheduler": "ddim",
         **given,
     }
-    return DenoiseRequest(embeds, 0 * embeds, **wish)
+    return DenoiseRequest(embeds, 0 * embeds, **parameters)
 
 
-def test_noise_is_that_of_the_pictures_seed(load: Callable[[str], Checkpoint]) -> None:
+def test_noise_depends_on_the_seed_alone(load: Callable[[str], Checkpoint]) -> None:
     denoiser = Denoiser(load("sd15"))
     noise = torch.randn((1, 4, 8, 12), generator=torch.Generator().manual_seed(7))
     assert torch.equal(denoiser.start(request(), 0).latents, noise)
@@ -37,7 +37,7 @@ def test_noise_is_that_of_the_pictures_seed(load: Callable[[str], Checkpoint]) -
 
 
 @pytest.mark.parametrize(("guidance_scale", "rows"), [(0.0, 1), (1.0, 1), (1.5, 2)])
-def test_the_unconditional_half_is_skipped_where_it_does_nothing(
+def test_the_unconditional_row_is_skipped_without_guidance(
     guidance_scale: float, rows: int, load: Callable[[str], Checkpoint]
 ) -> None:
     picture = Denoiser(load("sd15")).start(request(guidance=Guidance(guidance_scale)), 0)
@@ -45,7 +45,9 @@ def test_the_unconditional_half_is_skipped_where_it_does_nothing(
     assert bool((picture.embeds[-1] == 1).all())
 
 
-def test_steps_that_a_scheduler_cannot_take_are_refused(load: Callable[[str], Checkpoint]) -> None:
+def test_steps_that_a_scheduler_does_not_support_are_refused(
+    load: Callable[[str], Checkpoint],
+) -> None:
     denoiser = Denoiser(load("sd15"))
     with pytest.raises(InvalidRequest, match="steps: got 60, expected a number that scheduler lcm"):
         denoiser.start(request(scheduler="lcm", steps=60), 0)

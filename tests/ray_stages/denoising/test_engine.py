@@ -1,4 +1,4 @@
-"""The loop around the UNet, with a denoiser that counts instead of drawing."""
+"""The denoising loop, with a fake denoiser that counts steps."""
 
 from __future__ import annotations
 
@@ -83,8 +83,8 @@ def engine(denoiser: FakeDenoiser) -> Iterator[Engine]:
 def submit(
     engine: Engine, *seeds: int, steps: int = 1, priority: int = 5, **options: Any
 ) -> list[Job]:
-    wish = {"seeds": list(seeds), "steps": steps, "priority": priority}
-    return engine.submit(cast(DenoiseRequest, type("Request", (), wish)), **options)
+    parameters = {"seeds": list(seeds), "steps": steps, "priority": priority}
+    return engine.submit(cast(DenoiseRequest, type("Request", (), parameters)), **options)
 
 
 def result(job: Job) -> float:
@@ -108,7 +108,7 @@ def test_a_late_picture_joins_the_running_batch(engine: Engine, denoiser: FakeDe
     assert denoiser.batches[-1] == [1]
 
 
-def test_a_cancelled_picture_leaves_and_the_rest_is_unharmed(
+def test_a_cancelled_picture_leaves_and_the_others_go_on(
     engine: Engine, denoiser: FakeDenoiser
 ) -> None:
     unwanted, wanted = submit(engine, 1, 2, steps=50)
@@ -130,7 +130,7 @@ def test_a_broken_picture_fails_alone(engine: Engine, denoiser: FakeDenoiser) ->
     assert engine.alive
 
 
-def test_out_of_memory_lowers_the_limit_and_loses_nobody(
+def test_out_of_memory_lowers_the_limit_and_fails_no_picture(
     engine: Engine, denoiser: FakeDenoiser
 ) -> None:
     denoiser.memory = 3
@@ -141,7 +141,7 @@ def test_out_of_memory_lowers_the_limit_and_loses_nobody(
     assert max(map(len, denoiser.batches)) <= 3
 
 
-def test_beyond_the_bound_it_is_refused_at_once_and_the_rest_goes_on(
+def test_pictures_above_the_limit_are_refused_and_the_others_go_on(
     engine: Engine, denoiser: FakeDenoiser
 ) -> None:
     accepted = submit(engine, *range(15), steps=2)
@@ -152,9 +152,7 @@ def test_beyond_the_bound_it_is_refused_at_once_and_the_rest_goes_on(
     assert result(*submit(engine, 17)) == 17
 
 
-def test_a_deadline_that_passes_is_told_and_the_picture_leaves(
-    engine: Engine, denoiser: FakeDenoiser
-) -> None:
+def test_a_picture_fails_after_its_deadline(engine: Engine, denoiser: FakeDenoiser) -> None:
     (late,) = submit(engine, 1, steps=1_000_000, deadline=time.time() + 0.05)
     (other,) = submit(engine, 2, steps=5)
     time.sleep(0.1)
@@ -164,7 +162,7 @@ def test_a_deadline_that_passes_is_told_and_the_picture_leaves(
     assert result(other) == 2
 
 
-def test_the_urgent_go_first_and_waiting_makes_urgent(denoiser: FakeDenoiser) -> None:
+def test_priority_and_waiting_decide_the_order(denoiser: FakeDenoiser) -> None:
     engine = Engine(cast(Denoiser, denoiser), max_rows=1, aging_seconds=0.05)
     (running,) = submit(engine, 0)
     (patient,) = submit(engine, 1, priority=5)
@@ -179,7 +177,7 @@ def test_the_urgent_go_first_and_waiting_makes_urgent(denoiser: FakeDenoiser) ->
     assert denoiser.batches == [[0], [1], [3], [4], [2]]
 
 
-def test_a_watcher_sees_each_preview_but_not_the_last_step(
+def test_on_preview_is_called_after_each_step_but_the_last(
     engine: Engine, denoiser: FakeDenoiser
 ) -> None:
     seen: list[tuple[int, float]] = []

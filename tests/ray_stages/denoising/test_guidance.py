@@ -19,13 +19,13 @@ def rows() -> torch.Tensor:
     return torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(1))
 
 
-def test_plain_guidance_walks_from_the_unconditional_through_the_conditional() -> None:
+def test_guidance_extrapolates_from_the_unconditional_row() -> None:
     prediction = rows()
     expected = prediction[:1] + 3 * (prediction[1:] - prediction[:1])
     torch.testing.assert_close(guidance.combine(prediction, Guidance(3.0), noisy()), expected)
 
 
-def test_rescaled_guidance_keeps_the_spread_of_the_conditional() -> None:
+def test_rescaled_guidance_has_the_deviation_of_the_conditional_row() -> None:
     prediction = rows()
     wild = guidance.combine(prediction, Guidance(9.0), noisy())
     tame = guidance.combine(prediction, Guidance(9.0, rescale=1.0), noisy())
@@ -33,7 +33,7 @@ def test_rescaled_guidance_keeps_the_spread_of_the_conditional() -> None:
     torch.testing.assert_close(tame.std(), prediction[1:].std())
 
 
-def test_the_threshold_bounds_the_estimate_to_what_it_reaches_unguided() -> None:
+def test_the_threshold_limits_the_estimate_to_the_unguided_range() -> None:
     prediction, mix = rows(), noisy()
     plain = mix.original_from(prediction[1:])
     wild = mix.original_from(guidance.combine(prediction, Guidance(9.0), mix))
@@ -46,13 +46,13 @@ def test_the_threshold_bounds_the_estimate_to_what_it_reaches_unguided() -> None
     assert bool((reach(tame) < 1.2 * reach(plain)).all())
 
 
-def test_what_is_within_the_bound_is_left_alone() -> None:
+def test_values_within_the_limit_do_not_change() -> None:
     estimate = torch.randn(1, 4, 8, 8)
     bounded = guidance.dynamic_threshold(0.5 * estimate, estimate, quantile=1.0)
     torch.testing.assert_close(bounded, 0.5 * estimate)
 
 
-def test_guidance_works_in_its_interval_only() -> None:
+def test_guidance_is_active_in_its_interval_only() -> None:
     interval = Guidance(3.0, start=0.2, end=0.6)
     assert [interval.is_active(step, 10) for step in range(10)] == [False] * 2 + [True] * 4 + [
         False

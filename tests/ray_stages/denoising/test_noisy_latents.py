@@ -14,14 +14,14 @@ CONFIG = {
     "beta_schedule": "scaled_linear",
     "clip_sample": False,
 }
-KINDS = ("epsilon", "v_prediction")
-TELLING = ("ddim", "ddpm", "euler", "euler_ancestral", "lcm")
+PREDICTION_TYPES = ("epsilon", "v_prediction")
+WITH_ESTIMATE = ("ddim", "ddpm", "euler", "euler_ancestral", "lcm")
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", TELLING)
-def test_it_is_what_the_scheduler_itself_says(name: str, kind: str) -> None:
-    config = {**CONFIG, "prediction_type": kind}
+@pytest.mark.parametrize("prediction_type", PREDICTION_TYPES)
+@pytest.mark.parametrize("name", WITH_ESTIMATE)
+def test_the_estimate_equals_the_schedulers(name: str, prediction_type: str) -> None:
+    config = {**CONFIG, "prediction_type": prediction_type}
     scheduler = schedulers.create(name, {**config, "original_inference_steps": 50})
     scheduler.set_timesteps(10)
     latents = torch.randn(1, 4, 8, 8) * scheduler.init_noise_sigma
@@ -32,17 +32,19 @@ def test_it_is_what_the_scheduler_itself_says(name: str, kind: str) -> None:
         ours = noisy.original_from(prediction)
         answer = scheduler.step(prediction, t, latents)
         theirs = answer.denoised if name == "lcm" else answer.pred_original_sample
-        if name == "lcm":  # LCM's is mixed with the sample by boundary conditions that near it
+        if name == "lcm":  # LCM mixes its estimate with the sample
             assert torch.nn.functional.mse_loss(ours, theirs) < 0.05 * ours.square().mean()
         else:
             torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
         latents = answer.prev_sample
 
 
-@pytest.mark.parametrize("kind", [*KINDS, "sample"])
+@pytest.mark.parametrize("prediction_type", [*PREDICTION_TYPES, "sample"])
 @pytest.mark.parametrize("name", sorted(schedulers.SCHEDULERS))
-def test_a_perfect_prediction_gives_the_picture_and_back_again(name: str, kind: str) -> None:
-    config = {**CONFIG, "prediction_type": kind}
+def test_a_perfect_prediction_gives_the_original_and_the_reverse(
+    name: str, prediction_type: str
+) -> None:
+    config = {**CONFIG, "prediction_type": prediction_type}
     scheduler = schedulers.create(name, config)
     scheduler.set_timesteps(8)
     t = scheduler.timesteps[2]
@@ -55,6 +57,6 @@ def test_a_perfect_prediction_gives_the_picture_and_back_again(name: str, kind: 
         "epsilon": noise,
         "sample": picture,
         "v_prediction": noisy._signal * noise - noisy._noise * picture,
-    }[kind]
+    }[prediction_type]
     torch.testing.assert_close(noisy.original_from(prediction), picture, rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(noisy.prediction_from(picture), prediction, rtol=1e-3, atol=1e-3)

@@ -1,4 +1,4 @@
-"""Our pictures are those of `diffusers.StableDiffusionPipeline`, whatever else is in the batch."""
+"""Pictures equal those of `diffusers.StableDiffusionPipeline`, whatever else is in the batch."""
 
 from __future__ import annotations
 
@@ -16,12 +16,17 @@ from hypothesis import strategies as st
 from ray_stages.families.checkpoint import Checkpoint
 from ray_stages.requests import schedulers
 from ray_stages.settings import Settings
-from tests.support.parity import FAMILY_WISHES, Relay, pipeline_of, reference
-from tests.support.pictures import TOLERANCE, difference, pixels
+from tests.support.parity import (
+    FAMILY_PARAMETERS,
+    InProcessStages,
+    draw_with_diffusers,
+    load_pipeline,
+)
+from tests.support.pictures import TOLERANCE, max_difference, pixels
 
 
 @pytest.mark.parametrize("scheduler", ["DDIMScheduler", "DDPMScheduler"])
-def test_a_checkpoint_that_leaves_much_unsaid_is_read_as_the_pipeline_reads_it(
+def test_a_minimal_scheduler_config_is_completed_as_in_the_pipeline(
     scheduler: str, tmp_path: Path, checkpoint_folder: Callable[[str], Path]
 ) -> None:
     folder = shutil.copytree(checkpoint_folder("sd15"), tmp_path / "terse")
@@ -30,50 +35,64 @@ def test_a_checkpoint_that_leaves_much_unsaid_is_read_as_the_pipeline_reads_it(
     index = json.loads((folder / "model_index.json").read_text())
     index["scheduler"] = ["diffusers", scheduler]
     (folder / "model_index.json").write_text(json.dumps(index))
-    wish = {"prompt": "a blue square", "seed": 11, **FAMILY_WISHES["sd15"]}
-    relay = Relay(Checkpoint(Settings(model=str(folder), device="cpu")))
-    theirs = reference(pipeline_of(folder), wish)
-    assert difference(relay.draw([wish])[0], theirs) <= TOLERANCE
+    parameters = {"prompt": "a blue square", "seed": 11, **FAMILY_PARAMETERS["sd15"]}
+    stages = InProcessStages(Checkpoint(Settings(model=str(folder), device="cpu")))
+    theirs = draw_with_diffusers(load_pipeline(folder), parameters)
+    assert max_difference(stages.draw([parameters])[0], theirs) <= TOLERANCE
 
 
-def test_rescaled_guidance_is_the_pipelines(
+def test_rescaled_guidance_equals_the_pipelines(
     load: Callable[[str], Checkpoint], checkpoint_folder: Callable[[str], Path]
 ) -> None:
-    wish = {"prompt": "a red circle", "seed": 7, **FAMILY_WISHES["sd21"]}
-    pipeline = pipeline_of(checkpoint_folder("sd21"))
-    ours = Relay(load("sd21")).draw([{**wish, "adjusted": {"rescale": 0.7}}, wish])
-    theirs = [reference(pipeline, wish, guidance_rescale=rescale) for rescale in (0.7, 0.0)]
-    assert difference(theirs[0], theirs[1]) > TOLERANCE
-    assert [difference(*pair) <= TOLERANCE for pair in zip(ours, theirs, strict=True)] == [True] * 2
+    parameters = {"prompt": "a red circle", "seed": 7, **FAMILY_PARAMETERS["sd21"]}
+    pipeline = load_pipeline(checkpoint_folder("sd21"))
+    ours = InProcessStages(load("sd21")).draw(
+        [{**parameters, "adjusted": {"rescale": 0.7}}, parameters]
+    )
+    theirs = [
+        draw_with_diffusers(pipeline, parameters, guidance_rescale=rescale)
+        for rescale in (0.7, 0.0)
+    ]
+    assert max_difference(theirs[0], theirs[1]) > TOLERANCE
+    assert [max_difference(*pair) <= TOLERANCE for pair in zip(ours, theirs, strict=True)] == [
+        True
+    ] * 2
 
 
 @pytest.mark.parametrize("scheduler", sorted(schedulers.SCHEDULERS))
-@pytest.mark.parametrize("family", sorted(FAMILY_WISHES))
-def test_equals_the_pipeline_in_any_company(
+@pytest.mark.parametrize("family", sorted(FAMILY_PARAMETERS))
+def test_equals_the_pipeline_in_any_batch(
     family: str,
     scheduler: str,
     load: Callable[[str], Checkpoint],
     checkpoint_folder: Callable[[str], Path],
 ) -> None:
-    wish = {"prompt": "a red circle", "seed": 7, "scheduler": scheduler, **FAMILY_WISHES[family]}
+    parameters = {
+        "prompt": "a red circle",
+        "seed": 7,
+        "scheduler": scheduler,
+        **FAMILY_PARAMETERS[family],
+    }
     company = [
         {"prompt": "a star", "seed": 1, "steps": 3, "guidance_scale": 3.0, "scheduler": "ddim"},
         {"prompt": "a ring", "seed": 2, "steps": 9, "guidance_scale": 1.0, "scheduler": "euler"},
         {"prompt": "a heart", "seed": 3, "steps": 4, "guidance_scale": 2.0, "height": 96},
     ]
-    ours = Relay(load(family)).draw([company[0], wish, *company[1:]])[1]
-    theirs = reference(pipeline_of(checkpoint_folder(family), scheduler), wish)
-    assert len(np.unique(pixels(theirs))) > 16  # a picture that could differ
-    assert difference(ours, theirs) <= TOLERANCE
+    ours = InProcessStages(load(family)).draw([company[0], parameters, *company[1:]])[1]
+    theirs = draw_with_diffusers(load_pipeline(checkpoint_folder(family), scheduler), parameters)
+    assert len(np.unique(pixels(theirs))) > 16  # not a blank picture
+    assert max_difference(ours, theirs) <= TOLERANCE
 
 
 def test_the_checkpoints_own_scheduler_is_the_default(
     load: Callable[[str], Checkpoint], checkpoint_folder: Callable[[str], Path]
 ) -> None:
-    for family, wishes in FAMILY_WISHES.items():
-        wish = {"prompt": "a blue square", "seed": 11, **wishes}
-        theirs = reference(pipeline_of(checkpoint_folder(family)), wish)
-        assert difference(Relay(load(family)).draw([wish])[0], theirs) <= TOLERANCE
+    for family, own in FAMILY_PARAMETERS.items():
+        parameters = {"prompt": "a blue square", "seed": 11, **own}
+        theirs = draw_with_diffusers(load_pipeline(checkpoint_folder(family)), parameters)
+        assert (
+            max_difference(InProcessStages(load(family)).draw([parameters])[0], theirs) <= TOLERANCE
+        )
 
 
 ADJUSTMENTS: list[dict[str, float]] = [
@@ -83,7 +102,7 @@ ADJUSTMENTS: list[dict[str, float]] = [
     {"rescale": 0.7},
     {"threshold": 0.99, "end": 0.5},
 ]
-WISHES = st.fixed_dictionaries(
+PARAMETERS = st.fixed_dictionaries(
     {
         "prompt": st.text(min_size=1, max_size=20).filter(str.strip),
         "seed": st.integers(0, 2**63 - 1),
@@ -102,11 +121,11 @@ WISHES = st.fixed_dictionaries(
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-@given(wishes=st.lists(WISHES, min_size=2, max_size=6))
-def test_a_picture_does_not_depend_on_its_company(
-    wishes: list[dict[str, Any]], deep_every: int, load: Callable[[str], Checkpoint]
+@given(parameter_sets=st.lists(PARAMETERS, min_size=2, max_size=6))
+def test_a_picture_does_not_depend_on_its_batch(
+    parameter_sets: list[dict[str, Any]], deep_every: int, load: Callable[[str], Checkpoint]
 ) -> None:
-    relay = Relay(load("sd15"), max_rows=6, deep_every=deep_every)
-    together = relay.draw(wishes)
-    for wish, picture in zip(wishes, together, strict=True):
-        assert difference(relay.draw([wish])[0], picture) <= TOLERANCE
+    stages = InProcessStages(load("sd15"), max_rows=6, deep_every=deep_every)
+    together = stages.draw(parameter_sets)
+    for parameters, picture in zip(parameter_sets, together, strict=True):
+        assert max_difference(stages.draw([parameters])[0], picture) <= TOLERANCE

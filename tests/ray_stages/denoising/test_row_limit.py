@@ -6,28 +6,28 @@ from ray_stages.denoising import row_limit
 
 
 class Device:
-    """Takes as long as it says, by a clock of its own."""
+    """Takes `fixed` seconds and `a_row` more for each row, on a fake clock."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, fixed: float, a_row: float) -> None:
         self.now, self.fixed, self.a_row = 0.0, fixed, a_row
-        self.most = 10_000
+        self.max_rows = 10_000
         self.called: list[int] = []
         monkeypatch.setattr("time.perf_counter", lambda: self.now)
         monkeypatch.setattr("time.monotonic", lambda: self.now)
 
     def compute(self, rows: int) -> None:
-        if rows > self.most:
+        if rows > self.max_rows:
             raise RuntimeError("out of memory")
         self.called.append(rows)
         self.now += self.fixed + self.a_row * rows
 
 
-def test_a_device_that_gains_nothing_takes_few(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_gain_the_limit_is_the_minimum(monkeypatch: pytest.MonkeyPatch) -> None:
     device = Device(monkeypatch, fixed=0.0, a_row=0.001)
     assert row_limit.measure(device.compute) == row_limit.MIN_LIMIT
 
 
-def test_a_call_that_was_disturbed_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disturbed_call_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     device = Device(monkeypatch, fixed=0.01, a_row=0.0001)
     calm = row_limit.measure(device.compute)
     disturbed = Device(monkeypatch, fixed=0.01, a_row=0.0001)
@@ -40,16 +40,16 @@ def test_a_call_that_was_disturbed_does_not_count(monkeypatch: pytest.MonkeyPatc
     assert row_limit.measure(compute) == calm
 
 
-def test_as_many_as_pay(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_limit_grows_with_the_gain(monkeypatch: pytest.MonkeyPatch) -> None:
     some = row_limit.measure(Device(monkeypatch, fixed=0.004, a_row=0.002).compute)
     many = row_limit.measure(Device(monkeypatch, fixed=0.01, a_row=0.0001).compute)
     assert 8 <= some <= 64
     assert many == row_limit.ROWS[-1]
 
 
-def test_memory_is_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_bounds_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     device = Device(monkeypatch, fixed=0.01, a_row=0.0001)
-    device.most = 20
+    device.max_rows = 20
     assert row_limit.measure(device.compute) == 16
 
 

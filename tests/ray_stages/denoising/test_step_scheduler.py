@@ -10,7 +10,7 @@ from ray_stages.denoising.step_scheduler import StepScheduler
 
 @dataclass(eq=False)
 class Picture:
-    """`guided_from`: the step from which its guidance takes a second row."""
+    """guided_from: the first step with guidance, which needs a second row."""
 
     steps: int = 1
     guided_from: int = 0
@@ -29,7 +29,7 @@ class Picture:
         return self.cancelled or self.taken >= self.steps
 
 
-ONE_ROW = 1_000
+ONE_ROW = 1_000  # guided_from of a picture without guidance
 
 
 def scheduler_of(max_rows: int, *pictures: Picture) -> StepScheduler[Picture]:
@@ -55,7 +55,7 @@ def run(scheduler: StepScheduler[Picture]) -> list[list[Picture]]:
     return history
 
 
-def test_nothing_to_do_is_an_empty_batch() -> None:
+def test_without_pictures_the_batch_is_empty() -> None:
     assert scheduler_of(8).next_batch() == []
 
 
@@ -87,7 +87,7 @@ def test_a_picture_larger_than_the_limit_goes_alone() -> None:
     assert scheduler_of(1, *pictures).next_batch() == pictures[:1]
 
 
-def test_who_is_admitted_finishes_before_the_next_is() -> None:
+def test_admitted_pictures_finish_before_others_are_admitted() -> None:
     first, second, third = (Picture(steps=2) for _ in range(3))
     assert run(scheduler_of(4, first, second, third)) == [
         [first, second],
@@ -102,7 +102,7 @@ def test_the_lower_rank_is_admitted_first_and_equal_ranks_by_arrival() -> None:
     assert run(scheduler_of(2, late, early, other)) == [[early], [other], [late]]
 
 
-def test_who_is_done_leaves_whether_waiting_or_admitted() -> None:
+def test_a_finished_picture_leaves_whether_waiting_or_admitted() -> None:
     first, second, third = (Picture(steps=9) for _ in range(3))
     scheduler = scheduler_of(2, first, second, third)
     step(scheduler)
@@ -116,7 +116,7 @@ def test_sizes_take_turns() -> None:
     assert run(scheduler_of(8, small, large)) == [[small], [large], [small], [large]]
 
 
-def test_a_limit_that_is_lowered_holds_from_the_next_batch_and_all_have_their_turn() -> None:
+def test_a_lowered_limit_holds_from_the_next_batch_and_pictures_take_turns() -> None:
     pictures = [Picture(steps=2) for _ in range(4)]
     scheduler = scheduler_of(8, *pictures)
     assert step(scheduler) == pictures
@@ -139,8 +139,8 @@ def test_every_picture_gets_its_steps_and_none_starves(
 ) -> None:
     scheduler = scheduler_of(max_rows, *pictures)
     sizes = len({picture.size for picture in pictures})
-    crowding = any(0 < picture.guided_from < ONE_ROW for picture in pictures)
-    bound = 3 * sizes - 1 if crowding else sizes - 1
+    doubling = any(0 < picture.guided_from < ONE_ROW for picture in pictures)
+    bound = 3 * sizes - 1 if doubling else sizes - 1
     while len(scheduler):
         admitted = [picture for picture in pictures if picture.taken > 0 and not picture.done]
         batch = scheduler.next_batch()

@@ -14,7 +14,7 @@ from ray_stages.families.checkpoint import Checkpoint
 from ray_stages.settings import Precision, Settings
 
 
-def test_sizes_and_defaults_are_what_the_checkpoint_says(load: Callable[[str], Checkpoint]) -> None:
+def test_sizes_and_defaults_come_from_the_checkpoint(load: Callable[[str], Checkpoint]) -> None:
     card = load("sd15").card
     assert (card.name, card.height, card.width, card.max_size) == ("sd15", 64, 64, 128)
     assert (card.latent_channels, card.embed_dim, card.vae_scale_factor) == (4, 32, 8)
@@ -31,7 +31,7 @@ def test_each_family_has_its_own_defaults(load: Callable[[str], Checkpoint]) -> 
     assert (turbo.steps, turbo.guidance_scale, turbo.scheduler) == (1, 0.0, "euler")
 
 
-def test_a_generation_config_and_then_settings_win(
+def test_settings_override_the_generation_config_which_overrides_the_family(
     checkpoint_folder: Callable[[str], Path], tmp_path: Path
 ) -> None:
     folder = shutil.copytree(checkpoint_folder("sd15"), tmp_path / "own")
@@ -49,20 +49,20 @@ def test_a_generation_config_and_then_settings_win(
 @pytest.mark.parametrize(
     ("device", "precision", "dtype"),
     [
-        ("cpu", "bfloat16", torch.float32),  # a runtime may halve it within itself
+        ("cpu", "bfloat16", torch.float32),  # the runtime may compute in bfloat16
         ("cuda", "auto", torch.float16),
         ("cuda", "bfloat16", torch.bfloat16),
         ("cuda", "float32", torch.float32),
     ],
 )
-def test_tensors_are_halved_on_cuda_only(
+def test_half_precision_is_for_cuda_only(
     device: str, precision: Precision, dtype: torch.dtype, checkpoint_folder: Callable[[str], Path]
 ) -> None:
     settings = Settings(model=str(checkpoint_folder("sd21")), device=device, precision=precision)
     assert Checkpoint(settings).dtype == dtype
 
 
-def test_weights_that_are_pickles_are_not_loaded(
+def test_pickled_weights_are_not_loaded(
     checkpoint_folder: Callable[[str], Path], tmp_path: Path
 ) -> None:
     folder = shutil.copytree(checkpoint_folder("sd15"), tmp_path / "pickled")

@@ -12,7 +12,7 @@ from PIL import Image
 from ray_stages.errors import InvalidRequest
 from ray_stages.requests import image_file
 from ray_stages.requests.image_file import PNG_SIGNATURE
-from tests.support.pictures import BLUE, RED, bomb, chunk, circle, encoded, gradient
+from tests.support.pictures import BLUE, RED, bomb, circle, encoded, gradient, png_chunk
 
 MAX_PIXELS = 1_000_000
 WHOLE = encoded(gradient(80, 60))
@@ -32,13 +32,13 @@ def read(file: bytes) -> Any:
         (WHOLE + bytes(5000), "init_image: got .* bytes at position 3, expected at most 5000"),
     ],
 )
-def test_what_no_look_inside_is_needed_for_is_refused_first(file: bytes, message: str) -> None:
+def test_wrong_length_or_signature_is_refused_without_decoding(file: bytes, message: str) -> None:
     with pytest.raises(InvalidRequest, match=message):
         image_file.check_header(file, 3, 5000)
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
-def test_the_three_kinds_pass_and_are_read(kind: str) -> None:
+def test_png_jpeg_and_webp_are_read(kind: str) -> None:
     image = gradient(80, 60)
     file = encoded(image, kind)
     image_file.check_header(file, 0, 100_000)
@@ -60,13 +60,13 @@ def test_the_three_kinds_pass_and_are_read(kind: str) -> None:
         (WHOLE.replace(b"IDAT", b"IDAX"), "got a damaged file"),
     ],
 )
-def test_what_cannot_or_must_not_be_decoded_is_refused(file: bytes, message: str) -> None:
+def test_large_and_damaged_files_are_refused(file: bytes, message: str) -> None:
     with pytest.raises(InvalidRequest, match=f"init_image: {message}"):
         image_file.read(file, 2, MAX_PIXELS)
 
 
 @pytest.mark.parametrize("position", range(0, len(WHOLE), 7))
-def test_any_broken_byte_is_a_refusal_or_a_picture(position: int) -> None:
+def test_a_flipped_byte_gives_a_refusal_or_an_image(position: int) -> None:
     for kind in ("png", "jpeg", "webp"):
         file = bytearray(encoded(gradient(80, 60), kind))
         file[position % len(file)] ^= 0xA5
@@ -76,10 +76,10 @@ def test_any_broken_byte_is_a_refusal_or_a_picture(position: int) -> None:
 
 @pytest.mark.parametrize(
     ("begin", "tiny"),
-    [(b"\xff\xd8\xff\xe0\0\2", b"\xff\xe1\0\2"), (WHOLE[:33], chunk(b"teXt", b""))],
+    [(b"\xff\xd8\xff\xe0\0\2", b"\xff\xe1\0\2"), (WHOLE[:33], png_chunk(b"teXt", b""))],
     ids=["jpeg", "png"],
 )
-def test_a_file_of_countless_chunks_does_not_keep_us_busy(begin: bytes, tiny: bytes) -> None:
+def test_a_file_of_countless_chunks_is_refused_quickly(begin: bytes, tiny: bytes) -> None:
     file = begin + tiny * (8_000_000 // len(tiny)) + WHOLE[33:]
     start = time.process_time()
     with pytest.raises(InvalidRequest, match="too many chunks"):
@@ -87,8 +87,8 @@ def test_a_file_of_countless_chunks_does_not_keep_us_busy(begin: bytes, tiny: by
     assert time.process_time() - start < 2
 
 
-def test_nothing_but_pixels_is_inflated() -> None:
-    inflated = chunk(b"iCCP", b"x\0\0" + zlib.compress(bytes(900_000), 9))
+def test_compressed_metadata_is_not_inflated() -> None:
+    inflated = png_chunk(b"iCCP", b"x\0\0" + zlib.compress(bytes(900_000), 9))
     start = time.process_time()
     for place in (WHOLE.index(b"IDAT"), WHOLE.index(b"IEND")):
         file = WHOLE[: place - 4] + inflated * 3000 + WHOLE[place - 4 :]
@@ -96,14 +96,14 @@ def test_nothing_but_pixels_is_inflated() -> None:
     assert time.process_time() - start < 2
 
 
-def test_a_picture_lies_as_its_exif_says() -> None:
+def test_exif_orientation_is_applied() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned to the right
     turned = read(encoded(gradient(80, 60), "png", exif=exif))
     assert (turned == np.rot90(np.asarray(gradient(80, 60)), -1)).all()
 
 
-def test_what_is_transparent_is_white() -> None:
+def test_transparency_becomes_white() -> None:
     image = Image.new("RGBA", (80, 60), "red")
     image.putalpha(128)
     assert (np.abs(read(encoded(image))[30, 40] - [255, 127, 127]) <= 1).all()
@@ -114,21 +114,21 @@ def test_what_is_transparent_is_white() -> None:
     assert (read(encoded(palette, transparency=0)) == 255).all()
 
 
-def test_of_an_animation_the_first_frame_is_taken() -> None:
+def test_an_animation_gives_its_first_frame() -> None:
     frames = [circle(fill=BLUE), circle(fill=RED)]
     for kind in ("png", "webp"):
         file = encoded(frames[0], kind, save_all=True, append_images=frames[1:])
         assert (np.abs(read(file)[64, 64] - BLUE) < 8).all()
 
 
-def test_greys_of_16_bits_and_colours_of_print_are_read() -> None:
+def test_16_bit_grey_and_cmyk_are_read() -> None:
     greys = Image.fromarray(np.full((8, 8), 0x8080, np.uint16))
     assert (read(encoded(greys)) == 128).all()
     assert read(encoded(circle().convert("CMYK"), "jpeg"))[64, 64, 0] > 180
 
 
 @pytest.mark.parametrize(
-    ("own", "wished", "size"),
+    ("own", "requested", "size"),
     [
         ((128, 128), (None, None), (128, 128)),
         ((135, 71), (None, None), (128, 64)),
@@ -141,7 +141,7 @@ def test_greys_of_16_bits_and_colours_of_print_are_read() -> None:
         ((768, 96), (None, 128), (256, 128)),
     ],
 )
-def test_the_size_is_what_is_wished_or_the_pictures_own_made_to_fit(
-    own: tuple[int, int], wished: tuple[int | None, int | None], size: tuple[int, int]
+def test_the_size_is_the_requested_or_the_images_own_within_limits(
+    own: tuple[int, int], requested: tuple[int | None, int | None], size: tuple[int, int]
 ) -> None:
-    assert image_file.fit_size(own, wished, 8, (64, 256)) == size
+    assert image_file.fit_size(own, requested, 8, (64, 256)) == size

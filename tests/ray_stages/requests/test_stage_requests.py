@@ -18,7 +18,7 @@ from ray_stages.requests.stage_requests import (
 )
 from ray_stages.settings import Settings
 from tests.support.pictures import circle, encoded
-from tests.support.request_tensors import CARD, begun, embeds, floats, ints, latents, texts
+from tests.support.request_tensors import CARD, embeds, floats, ints, latents, texts, with_moments
 
 SETTINGS = Settings()
 PNG = encoded(circle())
@@ -121,21 +121,41 @@ REFUSED: list[tuple[Callable[..., Any], dict[str, Any], str]] = [
         "width: got 100, expected a multiple of 8 from 64 to 256",
     ),
     (DenoiseRequest.parse, embeds(strength=floats(0.5)), "init_moments: got none, .* strength"),
-    (DenoiseRequest.parse, begun(strength=floats(0)), "strength: got 0.0, .* more than 0, at most"),
-    (DenoiseRequest.parse, begun(strength=floats(1.01)), "strength: got 1.01, expected more than"),
-    (DenoiseRequest.parse, begun(strength=floats(np.nan)), "strength: got nan, expected more than"),
     (
         DenoiseRequest.parse,
-        begun(strength=floats(0.09), steps=ints(11)),
+        with_moments(strength=floats(0)),
+        "strength: got 0.0, .* more than 0, at most",
+    ),
+    (
+        DenoiseRequest.parse,
+        with_moments(strength=floats(1.01)),
+        "strength: got 1.01, expected more than",
+    ),
+    (
+        DenoiseRequest.parse,
+        with_moments(strength=floats(np.nan)),
+        "strength: got nan, expected more than",
+    ),
+    (
+        DenoiseRequest.parse,
+        with_moments(strength=floats(0.09), steps=ints(11)),
         "strength: got 0.09, expected enough for 1 of 11 steps",
     ),
-    (DenoiseRequest.parse, begun(2, prompts=3), "init_moments: got 2 pictures, .* each of 3"),
-    (DenoiseRequest.parse, begun(channels=4), "init_moments: got 4 channels, expected 8"),
-    (DenoiseRequest.parse, begun(value=np.inf), "init_moments: got a value that is not finite"),
-    (DenoiseRequest.parse, begun(side=33), "height: got 264, .* from 64 to 256"),
     (
         DenoiseRequest.parse,
-        begun(height=ints(64)),
+        with_moments(2, prompts=3),
+        "init_moments: got 2 pictures, .* each of 3",
+    ),
+    (DenoiseRequest.parse, with_moments(channels=4), "init_moments: got 4 channels, expected 8"),
+    (
+        DenoiseRequest.parse,
+        with_moments(value=np.inf),
+        "init_moments: got a value that is not finite",
+    ),
+    (DenoiseRequest.parse, with_moments(side=33), "height: got 264, .* from 64 to 256"),
+    (
+        DenoiseRequest.parse,
+        with_moments(height=ints(64)),
         "init_moments: got 128x128 pixels, expected the 64x128 of height and width",
     ),
     (DecodeRequest.parse, latents(channels=3), "latents: got 3 channels, expected 4"),
@@ -155,14 +175,14 @@ def test_refusals_name_field_value_and_limit(
     assert refusal.value.code == "INVALID_ARG"
 
 
-def test_what_is_left_out_is_the_models_own() -> None:
+def test_missing_fields_get_the_models_defaults() -> None:
     request = DenoiseRequest.parse(embeds(), CARD, SETTINGS)
     assert (request.steps, request.guidance.scale, request.scheduler) == (20, 3.0, "ddim")
     assert (request.height, request.width) == (128, 128)
     assert EncodeTextRequest.parse({"prompt": texts("a")}, CARD, SETTINGS).negative_prompt == ""
 
 
-def test_limits_are_inside() -> None:
+def test_limits_are_inclusive() -> None:
     request = DenoiseRequest.parse(
         embeds(16, steps=ints(150), guidance_scale=floats(30), height=ints(64), width=ints(256)),
         CARD,
@@ -172,7 +192,7 @@ def test_limits_are_inside() -> None:
     assert len(request.seeds) == 16
 
 
-def test_seeds_are_taken_counted_up_or_drawn() -> None:
+def test_seeds_are_given_counted_up_or_random() -> None:
     def seeds(n: int, **given: Any) -> list[int]:
         return DenoiseRequest.parse(embeds(n, **given), CARD, SETTINGS).seeds
 
@@ -182,7 +202,7 @@ def test_seeds_are_taken_counted_up_or_drawn() -> None:
     assert seeds(1) != seeds(1)
 
 
-def test_every_scheduler_on_offer_is_taken() -> None:
+def test_every_scheduler_is_accepted() -> None:
     for name in SCHEDULERS:
         assert DenoiseRequest.parse(embeds(scheduler=texts(name)), CARD, SETTINGS).scheduler == name
 
@@ -192,7 +212,7 @@ def test_guidance_at_one_needs_no_negative_prompt() -> None:
     assert not DenoiseRequest.parse(tensors, CARD, SETTINGS).guidance.is_active(0, 20)
 
 
-def test_pictures_to_begin_at_may_have_a_size_to_be_brought_to() -> None:
+def test_init_images_may_be_resized() -> None:
     tensors = {"init_image": texts(PNG, PNG)}
     assert EncodeImageRequest.parse(tensors, CARD, SETTINGS) == EncodeImageRequest(
         [PNG, PNG], None, None
@@ -201,8 +221,8 @@ def test_pictures_to_begin_at_may_have_a_size_to_be_brought_to() -> None:
     assert (sized.height, sized.width) == (64, None)
 
 
-def test_a_picture_to_begin_at_gives_the_size() -> None:
-    request = DenoiseRequest.parse(begun(side=12, prompts=3), CARD, SETTINGS)
+def test_an_init_image_sets_the_size() -> None:
+    request = DenoiseRequest.parse(with_moments(side=12, prompts=3), CARD, SETTINGS)
     assert (request.height, request.width) == (96, 96)
     assert request.init
     assert request.init.strength == 0.8
@@ -210,7 +230,7 @@ def test_a_picture_to_begin_at_gives_the_size() -> None:
 
 @pytest.mark.parametrize(("strength", "steps"), [(0.7, 10), (0.29, 100), (0.1, 10), (1.0, 1)])
 def test_strength_is_the_number_that_was_written(strength: float, steps: int) -> None:
-    tensors = begun(strength=floats(strength), steps=ints(steps))
+    tensors = with_moments(strength=floats(strength), steps=ints(steps))
     init = DenoiseRequest.parse(tensors, CARD, SETTINGS).init
     assert init
     assert init.strength == strength

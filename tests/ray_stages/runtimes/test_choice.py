@@ -1,4 +1,4 @@
-"""How `auto` chooses: the fastest that is right, measured once, whatever goes wrong with others."""
+"""`auto` chooses the fastest accurate runtime, and measures once, whatever other runtimes do."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def slow_by(seconds: float, factor: float = 2.0) -> Callable[[torch.Tensor], Ten
 
 
 @dataclass
-class Kind:
-    """A runtime whose `computes` says what each precision does."""
+class FakeRuntime:
+    """A runtime; computes: the function of each precision."""
 
     NAME: str
     computes: dict[str, Callable[[torch.Tensor], Tensors]]
@@ -55,16 +55,16 @@ class Kind:
 
 
 class Machine:
-    """One with these runtimes and no others."""
+    """A machine with only the installed fake runtimes."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.target = Target(torch.device("cpu"), 1, folder, lambda name: [])
         self.monkeypatch = monkeypatch
 
-    def install(self, *kinds: Kind) -> None:
-        modules_by_name = {kind.NAME: kind for kind in kinds}
-        for module in (catalog, choice):
-            self.monkeypatch.setattr(module, "RUNTIME_MODULES", modules_by_name)
+    def install(self, *modules: FakeRuntime) -> None:
+        modules_by_name = {module.NAME: module for module in modules}
+        for patched in (catalog, choice):
+            self.monkeypatch.setattr(patched, "RUNTIME_MODULES", modules_by_name)
         self.monkeypatch.setattr("ray_stages.runtimes.measurement.RUNTIME_MODULES", modules_by_name)
         self.monkeypatch.setitem(choice.AUTO_CANDIDATES, "cpu", tuple(modules_by_name))
 
@@ -79,14 +79,17 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 def test_the_fastest_is_taken(machine: Machine) -> None:
     machine.install(
-        Kind("slow", {"float32": slow_by(0.02)}), Kind("fast", {"float32": slow_by(0.001)})
+        FakeRuntime("slow", {"float32": slow_by(0.02)}),
+        FakeRuntime("fast", {"float32": slow_by(0.001)}),
     )
     assert machine.open_network() == "fast/float32"
 
 
 def test_half_precision_comes_first_where_it_is_right(machine: Machine) -> None:
-    full = Kind("full", {"float32": slow_by(0)})
-    machine.install(full, Kind("half", {"bfloat16": slow_by(0, 2.01), "float32": slow_by(0)}))
+    full = FakeRuntime("full", {"float32": slow_by(0)})
+    machine.install(
+        full, FakeRuntime("half", {"bfloat16": slow_by(0, 2.01), "float32": slow_by(0)})
+    )
     assert machine.open_network() == "half/bfloat16"
     assert full.opened == []
     assert machine.open_network(precision="float32") in ("half/float32", "full/float32")
@@ -94,12 +97,12 @@ def test_half_precision_comes_first_where_it_is_right(machine: Machine) -> None:
 
 def test_what_is_wrong_is_not_taken_however_fast(machine: Machine) -> None:
     machine.install(
-        Kind("wrong", {"bfloat16": slow_by(0, 2.5), "float32": slow_by(0, 2.01)}),
-        Kind("broken", {"float32": lambda x: (x / 0,)}),
-        Kind("right", {"float32": slow_by(0.01)}),
+        FakeRuntime("wrong", {"bfloat16": slow_by(0, 2.5), "float32": slow_by(0, 2.01)}),
+        FakeRuntime("broken", {"float32": lambda x: (x / 0,)}),
+        FakeRuntime("right", {"float32": slow_by(0.01)}),
     )
     assert machine.open_network() == "right/float32"
-    machine.install(Kind("wrong", {"bfloat16": slow_by(0, 3), "float32": slow_by(0, 3)}))
+    machine.install(FakeRuntime("wrong", {"bfloat16": slow_by(0, 3), "float32": slow_by(0, 3)}))
     with pytest.raises(ValueError, match=r"no runtime is right for unet: .*off by 5\.0e-01"):
         machine.open_network()
 
@@ -108,7 +111,10 @@ def test_what_cannot_be_opened_is_passed_over(machine: Machine) -> None:
     def fail(x: torch.Tensor) -> Tensors:
         raise RuntimeError("no kernel for this\nand a long stack")
 
-    machine.install(Kind("fails", {"float32": fail}), Kind("right", {"float32": slow_by(0)}))
+    machine.install(
+        FakeRuntime("fails", {"float32": fail}),
+        FakeRuntime("right", {"float32": slow_by(0)}),
+    )
     assert machine.open_network() == "right/float32"
 
 
@@ -116,7 +122,10 @@ def test_it_is_measured_once_and_said_each_time(
     machine: Machine, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "ray.serve")
-    first, second = Kind("a", {"float32": slow_by(0)}), Kind("b", {"float32": slow_by(0.01)})
+    first, second = (
+        FakeRuntime("a", {"float32": slow_by(0)}),
+        FakeRuntime("b", {"float32": slow_by(0.01)}),
+    )
     machine.install(first, second)
     for _ in range(2):
         assert machine.open_network() == "a/float32"
@@ -124,8 +133,11 @@ def test_it_is_measured_once_and_said_each_time(
     assert caplog.text.count("event=fastest stage=unet took=a/float32 saw=a/float32:") == 2
 
 
-def test_other_weights_or_threads_are_measured_anew(machine: Machine) -> None:
-    first, second = Kind("a", {"float32": slow_by(0)}), Kind("b", {"float32": slow_by(0)})
+def test_other_weights_or_threads_are_measured_again(machine: Machine) -> None:
+    first, second = (
+        FakeRuntime("a", {"float32": slow_by(0)}),
+        FakeRuntime("b", {"float32": slow_by(0)}),
+    )
     machine.install(first, second)
     machine.open_network()
     other = Twice()
@@ -137,18 +149,18 @@ def test_other_weights_or_threads_are_measured_anew(machine: Machine) -> None:
     assert len(second.opened) >= 3
 
 
-def test_what_is_asked_for_is_taken_unmeasured(machine: Machine) -> None:
-    slow = Kind("slow", {"float32": slow_by(0), "int8": slow_by(0, 2.5)})
-    machine.install(slow, Kind("fast", {"float32": slow_by(0)}))
+def test_a_named_runtime_is_not_measured(machine: Machine) -> None:
+    slow = FakeRuntime("slow", {"float32": slow_by(0), "int8": slow_by(0, 2.5)})
+    machine.install(slow, FakeRuntime("fast", {"float32": slow_by(0)}))
     assert machine.open_network("slow", "int8") == "slow/int8"
     assert machine.open_network(precision="int8") == "slow/int8"
     assert slow.opened == ["int8", "int8"]
 
 
-def test_what_cannot_be_had_is_said_with_what_can(machine: Machine) -> None:
+def test_the_error_names_what_is_possible(machine: Machine) -> None:
     machine.install(
-        Kind("torch", {"float32": slow_by(0)}),
-        Kind("tvm", {"float32": slow_by(0)}, REQUIRED_PACKAGES=("a_package_of_nobody",)),
+        FakeRuntime("torch", {"float32": slow_by(0)}),
+        FakeRuntime("tvm", {"float32": slow_by(0)}, REQUIRED_PACKAGES=("a_package_of_nobody",)),
     )
     with pytest.raises(
         ValueError,

@@ -14,7 +14,7 @@ PETABYTE = 2**50
 
 
 class Doubling:
-    """Has memory for so many numbers."""
+    """Doubles rows, and has memory for so many numbers."""
 
     def __init__(self, memory: int) -> None:
         self.memory = memory
@@ -35,7 +35,7 @@ class Doubling:
         lambda: bytearray(PETABYTE),
     ],
 )
-def test_what_allocators_say_is_understood(allocate: Callable[[], object]) -> None:
+def test_errors_of_allocators_are_recognized(allocate: Callable[[], object]) -> None:
     with pytest.raises((RuntimeError, MemoryError)) as refused:
         allocate()
     assert is_out_of_memory(refused.value)
@@ -52,11 +52,11 @@ def test_what_allocators_say_is_understood(allocate: Callable[[], object]) -> No
         (ValueError("out of memory"), False),
     ],
 )
-def test_what_runtimes_say_is_understood(error: Exception, is_one: bool) -> None:
+def test_errors_of_runtimes_are_recognized(error: Exception, is_one: bool) -> None:
     assert is_out_of_memory(error) is is_one
 
 
-def test_a_runtime_that_says_something_else_has_no_room_either(
+def test_an_unclear_error_counts_if_an_allocation_fails(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def refuse(*_: object) -> object:
@@ -69,28 +69,28 @@ def test_a_runtime_that_says_something_else_has_no_room_either(
 
 
 @pytest.mark.parametrize("memory", [1, 2, 3, 5, 8, 100])
-def test_rows_are_computed_in_parts_that_fit(memory: int) -> None:
+def test_rows_are_computed_in_batches_that_fit(memory: int) -> None:
     rows = np.arange(7.0).reshape(7, 1)
     assert (BatchSplitter("stage", Doubling(memory))(rows) == 2 * rows).all()
 
 
-def test_what_did_not_fit_is_not_tried_again() -> None:
+def test_a_batch_size_that_failed_is_not_tried_again() -> None:
     compute = Doubling(memory=4)
-    in_parts = BatchSplitter("stage", compute)
+    splitter = BatchSplitter("stage", compute)
     for _ in range(2):
-        in_parts(np.zeros((8, 1)))
+        splitter(np.zeros((8, 1)))
     assert compute.tried == [8, 4, 4, 4, 4]
-    in_parts(np.zeros((2, 2)))  # of another shape more may fit, or less
+    splitter(np.zeros((2, 2)))  # limits are per shape
     assert compute.tried[5:] == [2]
 
 
-def test_where_not_even_one_fits_that_is_said() -> None:
-    in_parts = BatchSplitter("vae_decoder", Doubling(memory=3))
+def test_a_single_row_that_does_not_fit_is_an_error() -> None:
+    splitter = BatchSplitter("vae_decoder", Doubling(memory=3))
     with pytest.raises(Overloaded, match=r"^vae_decoder: not enough memory for 2x2$"):
-        in_parts(np.zeros((3, 2, 2)))
+        splitter(np.zeros((3, 2, 2)))
 
 
-def test_other_errors_are_passed_on() -> None:
+def test_other_errors_are_raised() -> None:
     def broken(rows: Array) -> Array:
         raise RuntimeError("a bug")
 
@@ -98,9 +98,9 @@ def test_other_errors_are_passed_on() -> None:
         BatchSplitter("stage", broken)(np.zeros((4, 1)))
 
 
-def test_one_that_is_too_large_harms_no_other() -> None:
-    in_parts = BatchSplitter("stage", Doubling(memory=2))
+def test_a_request_that_is_too_large_fails_alone() -> None:
+    splitter = BatchSplitter("stage", Doubling(memory=2))
     requests = [np.ones((1, 2)), np.ones((1, 9)), np.ones((2, 1))]
-    results = compute_each(lambda several: [in_parts(one) for one in several], requests)
+    results = compute_each(lambda several: [splitter(one) for one in several], requests)
     assert [isinstance(result, Overloaded) for result in results] == [False, True, False]
     assert [str(result) for result in results[::2]] == ["[[2. 2.]]", "[[2.]\n [2.]]"]

@@ -1,4 +1,4 @@
-"""Each runtime says what PyTorch says, for every network of every family, any rows and any size."""
+"""The outputs of each runtime are PyTorch's, for all networks, families, batches and sizes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def target_for(checkpoint: Checkpoint, folder: Path) -> Target:
 @pytest.mark.parametrize("family", ["sd15", "sd21", "turbo"])
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("kind", ["torch", "onnxruntime", "openvino"])
-def test_a_runtime_says_what_pytorch_says(
+def test_a_runtime_agrees_with_pytorch(
     kind: str, name: str, family: str, load: Callable[[str], Checkpoint], tmp_path: Path
 ) -> None:
     checkpoint = load(family)
@@ -50,7 +50,7 @@ def test_a_runtime_says_what_pytorch_says(
 
 
 @pytest.mark.parametrize("name", [name for name in NETWORKS if name != "unet_with_deep"])
-def test_int8_is_made_from_what_the_checkpoint_draws(name: str, tmp_path: Path) -> None:
+def test_int8_is_calibrated_and_smaller(name: str, tmp_path: Path) -> None:
     checkpoint = Checkpoint(Settings(device="cpu", unet=UNetSettings(deep_every=2)))
     network = NETWORKS[name](checkpoint)
     runtime = RUNTIME_MODULES["openvino"].open_network(
@@ -62,7 +62,7 @@ def test_int8_is_made_from_what_the_checkpoint_draws(name: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("kind", ["torch", "openvino"])
-def test_what_is_prepared_is_still_right(
+def test_a_prepared_shape_is_still_right(
     kind: str, load: Callable[[str], Checkpoint], tmp_path: Path
 ) -> None:
     checkpoint = load("sd15")
@@ -78,7 +78,7 @@ def test_what_is_prepared_is_still_right(
         assert len(graphs.one_shape) == 1
 
 
-def test_large_weights_are_not_held_twice(
+def test_large_weights_are_not_copied_for_one_shape(
     load: Callable[[str], Checkpoint], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(open_vino, "SMALL_BYTES", 1000)
@@ -90,7 +90,7 @@ def test_large_weights_are_not_held_twice(
 
 
 @pytest.mark.skipif(not RUNTIME_MODULES["torch-compile"].precisions(CPU), reason="no C++ compiler")
-def test_compiled_pytorch_says_what_pytorch_says(
+def test_compiled_pytorch_agrees_with_pytorch(
     load: Callable[[str], Checkpoint], tmp_path: Path
 ) -> None:
     checkpoint = load("sd15")

@@ -8,7 +8,7 @@ import pytest
 from ray_stages.runtimes.torch_thread import TorchThread
 
 
-def test_all_is_done_in_one_thread_in_order() -> None:
+def test_calls_run_in_one_thread_in_order() -> None:
     thread = TorchThread()
     done: list[int] = []
     threads = set()
@@ -26,7 +26,7 @@ def test_all_is_done_in_one_thread_in_order() -> None:
     assert threading.get_ident() not in threads
 
 
-def test_what_fails_tells_who_asked_and_the_thread_goes_on() -> None:
+def test_an_error_goes_to_the_caller_and_the_thread_goes_on() -> None:
     thread = TorchThread()
     with pytest.raises(ZeroDivisionError):
         thread.submit(lambda: 1 // 0).result(5)

@@ -26,7 +26,7 @@ def test_pixels_come_back_from_the_png() -> None:
     assert (np.asarray(read(encode_png(PIXELS, {}, "m"))) == PIXELS).all()
 
 
-def test_the_png_tells_how_it_was_made_as_automatic1111_does() -> None:
+def test_the_png_has_the_parameters_as_automatic1111_writes_them() -> None:
     parameters = {
         "prompt": "a red circle",
         "negative_prompt": "blurry",

@@ -19,7 +19,7 @@ def encoder(load: Callable[[str], Checkpoint]) -> ImageEncoder:
     return ImageEncoder(load("sd15"))
 
 
-def test_pixels_and_moments_are_those_of_diffusers(
+def test_pixels_and_moments_equal_those_of_diffusers(
     encoder: ImageEncoder, load: Callable[[str], Checkpoint]
 ) -> None:
     image = gradient(100, 70)
@@ -57,6 +57,6 @@ def test_requests_of_any_size_keep_their_order(encoder: ImageEncoder) -> None:
         assert np.allclose(encoder.encode([request])[0], moments, atol=1e-4)
 
 
-def test_one_bad_file_is_named(encoder: ImageEncoder) -> None:
+def test_the_error_names_the_bad_file(encoder: ImageEncoder) -> None:
     with pytest.raises(InvalidRequest, match="got 8000x8000 pixels at position 1"):
         encoder.read(EncodeImageRequest([encoded(gradient(64, 64)), bomb(8000, 8000)]))

@@ -11,7 +11,7 @@ from ray_stages.requests.stage_requests import EncodeTextRequest
 from ray_stages.stages.text_encoder import TextEncoder
 
 
-def test_each_request_gets_its_own_rows_whoever_shares_the_batch(
+def test_each_request_gets_its_own_rows_of_a_shared_batch(
     load: Callable[[str], Checkpoint],
 ) -> None:
     encoder = TextEncoder(load("sd15"))
@@ -29,14 +29,14 @@ def test_each_request_gets_its_own_rows_whoever_shares_the_batch(
     assert not np.allclose(ring, together[0]["prompt_embeds"][0])
 
 
-def test_a_prompt_longer_than_the_model_reads_is_cut(load: Callable[[str], Checkpoint]) -> None:
+def test_a_prompt_is_truncated_to_the_models_length(load: Callable[[str], Checkpoint]) -> None:
     encoder = TextEncoder(load("sd21"))
     long, longer = (EncodeTextRequest(["x" * length], "") for length in (500, 1500))
     first, second = encoder.encode([long, longer])
     np.testing.assert_array_equal(first["prompt_embeds"], second["prompt_embeds"])
 
 
-def test_what_was_encoded_lately_is_not_encoded_again_within_the_bound(
+def test_cached_texts_are_not_encoded_again_within_the_limit(
     load: Callable[[str], Checkpoint], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     size = 77 * 32 * 4
