@@ -174,8 +174,8 @@ class Denoiser:
     def advance(self, picture: DenoisingState, prediction: torch.Tensor) -> None:
         """Applies guidance and one step of the picture's scheduler.
 
-        prediction: [rows, channels, h, w], of `predict`. Raises StageFailed if the step gives values
-        that are not finite.
+        prediction: [rows, channels, h, w], of `predict`. Raises StageFailed if the step gives
+        values that are not finite.
         """
         t = picture.timesteps[picture.step]
         noisy = NoisyLatents(picture.scheduler, picture.latents, t)
@@ -243,8 +243,8 @@ def _begin_at_the_first(scheduler: Any) -> None:
         scheduler.set_begin_index(0)
 
 
-def _scheduler_step(picture: Denoising, prediction: torch.Tensor) -> torch.Tensor:
-    """Returns the latents after the step; raises StageFailed where they are not finite."""
+def _scheduler_step(picture: DenoisingState, prediction: torch.Tensor) -> torch.Tensor:
+    """Returns the latents after the step; raises StageFailed if they are not finite."""
     t = picture.timesteps[picture.step]
     name, at = type(picture.scheduler).__name__, f"step {picture.step + 1} of {picture.steps}"
     help_ = "another scheduler or another number of steps may help"

@@ -11,7 +11,7 @@ from ray_stages.errors import StageFailed
 from ray_stages.families.checkpoint import Checkpoint
 from ray_stages.requests.stage_requests import DecodeRequest
 from ray_stages.runtimes import eager
-from ray_stages.runtimes.memory import of_each
+from ray_stages.runtimes.memory import compute_each
 from ray_stages.runtimes.network import Network, Runtime, Tensors
 from ray_stages.stages.image_decoder import ImageDecoder, encode_png
 
@@ -87,7 +87,7 @@ def test_latents_that_overflow_harm_no_other_and_never_become_black(
 ) -> None:
     def overflowing(network: Network) -> Runtime:
         def compute(latents: torch.Tensor) -> Tensors:
-            (pixels,) = eager.as_loaded(network).compute(latents)
+            (pixels,) = eager.open_as_loaded(network).compute(latents)
             return (torch.where(latents.amax((1, 2, 3), keepdim=True) > 50, torch.nan, pixels),)
 
         return Runtime("torch", "float32", compute, network=network.name)
@@ -95,7 +95,7 @@ def test_latents_that_overflow_harm_no_other_and_never_become_black(
     decoder = ImageDecoder(load("sd15"), overflowing)
     latents = np.zeros((1, 4, 8, 8), np.float32)
     good, bad = (DecodeRequest(latents + value, [{}], "raw") for value in (1, 100))
-    drawn, refused = of_each(decoder.decode, [good, bad])
+    drawn, refused = compute_each(decoder.decode, [good, bad])
     assert drawn == decoder.decode([good])[0]
     assert isinstance(refused, StageFailed)
     assert str(refused).startswith("vae_decoder: the result is not finite")
