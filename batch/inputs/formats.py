@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -71,22 +72,41 @@ def _csv_records(lines: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
             yield first, cells
 
 
-def read_jsonl(file: pa.NativeFile) -> Iterator[Row]:
-    """Reads one JSON object a line. A line that is anything else is a faulty row."""
-    for number, line in enumerate(_lines(file), start=1):
+def read_json(file: pa.NativeFile) -> Iterator[Row]:
+    """Reads one JSON object a line, or one array of objects, which is read into memory.
+
+    A line or an item that is anything else is a faulty row.
+    Raises UnreadableTableError for an array that is not JSON.
+    """
+    lines = enumerate(_lines(file), start=1)
+    start, first = next((one for one in lines if one[1].strip()), (1, ""))
+    if first.lstrip().startswith("["):
+        text = "\n" * (start - 1) + first + "".join(line for _, line in lines)
+        yield from (_object_row(item, f"as item {n}") for n, item in enumerate(_array(text), 1))
+        return
+    for number, line in itertools.chain([(start, first)], lines):
         if line.strip():
-            yield _json_row(line, f"in line {number}")
+            try:
+                value = json.loads(line, object_pairs_hook=_object)
+            except (ValueError, RecursionError):
+                value = None
+            yield _object_row(value, f"in line {number}")
 
 
-def _json_row(text: str, place: str) -> Row:
+def _array(text: str) -> list[Any]:
     try:
-        value = json.loads(text, object_pairs_hook=_object)
-    except (ValueError, RecursionError):
-        value = None
-    return value if isinstance(value, dict) else _no_object(place)
+        items: list[Any] = json.loads(text, object_pairs_hook=_object)
+    except json.JSONDecodeError as error:
+        reason = f"line {error.lineno}: {error.msg}; a file that begins with [ is one JSON array"
+        raise UnreadableTableError(reason) from error
+    except (ValueError, RecursionError) as error:
+        raise UnreadableTableError(f"an array of JSON objects: {error}") from error
+    return items
 
 
-def _no_object(place: str) -> FaultyRow:
+def _object_row(value: Any, place: str) -> Row:
+    if isinstance(value, dict):
+        return value
     expected = "a JSON object, each name in it once"
     return FaultyRow((), InvalidRequest("row", f"something else {place}", expected))
 
@@ -104,7 +124,18 @@ def read_parquet(file: pa.NativeFile) -> Iterator[Row]:
     if repeated := _repeated(table.schema_arrow.names):
         raise UnreadableTableError(f"two columns {repeated!r}; give each a name of its own")
     for batch in table.iter_batches(CHUNK_ROWS):
-        yield from batch.to_pylist()
+        for row in batch.to_pylist():
+            yield {name: _decoded(value) for name, value in row.items()}
+
+
+def _decoded(value: Any) -> Any:
+    """Returns the text of bytes in UTF-8: many writers do not mark a column of texts as such."""
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return value
+    return value
 
 
 def read_text(file: pa.NativeFile) -> Iterator[Row]:
@@ -135,7 +166,7 @@ def _repeated(names: list[str]) -> str | None:
 
 READERS: Mapping[str, Callable[[pa.NativeFile], Iterator[Row]]] = {
     "csv": read_csv,
-    "jsonl": read_jsonl,
+    "jsonl": read_json,
     "parquet": read_parquet,
     "text": read_text,
 }

@@ -138,7 +138,8 @@ class RowPreparer:
         join = self.pipeline.join
         if join is None:
             return [{}]
-        found = self.join_rows.get(_join_key(row, join.on), [])
+        key = _join_key(row, join.on)
+        found = self.join_rows.get(key) or self.join_rows.get(_whole_number(key), [])
         return found or ([{}] if join.how == "left" else [])
 
     def _with_join_table(self) -> RowPreparer:
@@ -158,7 +159,11 @@ class RowPreparer:
         if join.on not in columns:
             offered = ", ".join(sorted(columns)) or "none"
             raise InvalidRequest("join.on", repr(join.on), f"a column of the table: {offered}")
-        return replace(self, join_rows=dict(join_rows), join_columns=frozenset(columns))
+        whole: dict[str, list[Row]] = defaultdict(list)
+        for key, found in join_rows.items():
+            if _whole_number(key) not in join_rows:
+                whole[_whole_number(key)] += found
+        return replace(self, join_rows={**join_rows, **whole}, join_columns=frozenset(columns))
 
 
 def request_tensors(values: Mapping[str, Any]) -> dict[str, Array]:
@@ -183,6 +188,13 @@ def _join_key(row: Row, column: str) -> str:
     value = row.get(column)
     is_scalar = isinstance(value, str | int | float) and not isinstance(value, bool)
     return value_text(column, value) if is_scalar and not is_missing(value) else ""
+
+
+def _whole_number(key: str) -> str:
+    """Returns 1 for 1.0, which pandas makes of a whole number in a column with a gap."""
+    number, dot, fraction = key.partition(".")
+    is_whole = dot and number.removeprefix("-").isdecimal() and fraction and not fraction.strip("0")
+    return number if is_whole else key
 
 
 def _parse_value(name: str, value: Any) -> Any:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -25,13 +26,17 @@ COMPRESSED_SUFFIXES = (".gz", ".bz2", ".zst", ".lz4")
 
 @dataclass(frozen=True)
 class TableFiles:
-    """The files of one table, and how they are read. field: the table's name in messages."""
+    """The files of one table, and how they are read.
+
+    field: the table's name in messages. names: what each file's rows are named by, by path.
+    """
 
     field: str
     filesystem: fs.FileSystem
     paths: tuple[str, ...]
     format: str
     rename: Mapping[str, str]
+    names: Mapping[str, str]
 
     @classmethod
     def find(
@@ -45,7 +50,10 @@ class TableFiles:
         if any(not other.equals(filesystem) for other, _ in found):
             raise InvalidRequest(f"{field}.path", "several file systems", "one")
         paths = tuple(path for _, files in found for path in files)
-        return cls(field, filesystem, paths, kind, rename)
+        if len(set(paths)) < len(paths):
+            twice = next(path for path in paths if paths.count(path) > 1)
+            raise InvalidRequest(f"{field}.path", f"{twice} twice", "each file once")
+        return cls(field, filesystem, paths, kind, rename, unique_names(paths))
 
     def rows(self) -> Iterator[tuple[str, Row]]:
         """Yields the rows of all files with their names; see `read`."""
@@ -63,14 +71,13 @@ class TableFiles:
             raise self._unreadable(path, error) from error
 
     def read(self, file: pa.NativeFile, path: str) -> Iterator[tuple[str, Row]]:
-        """Yields rows with names such as prompts-0000017, made of file name and row number.
+        """Yields rows with names such as prompts-0000017, of the file's name and their number.
 
         Raises InvalidRequest with the path where the file cannot be read.
         """
-        stem = PurePosixPath(path).name.split(".")[0]
         try:
             for number, row in enumerate(READERS[self._format(path)](file), start=1):
-                yield f"{stem}-{number:07d}", self._rename_columns(row)
+                yield f"{self.names[path]}-{number:07d}", self._rename_columns(row)
         except (pa.ArrowException, UnreadableTableError, OSError) as error:
             raise self._unreadable(path, error) from error
 
@@ -96,6 +103,27 @@ class TableFiles:
             return row
         renamed = {self.rename.get(name, name): value for name, value in row.items()}
         return FaultyRow(renamed, row.fault) if isinstance(row, FaultyRow) else renamed
+
+
+def unique_names(paths: Sequence[str]) -> dict[str, str]:
+    """Returns a name for each path: its file name without suffixes where no other file has that.
+
+    Files that share it get as much of their paths as tells them apart.
+    """
+    names: dict[str, str] = {}
+    left, depth = list(paths), 0
+    while left:
+        forms = {path: _short_name(path, depth) for path in left}
+        counts = Counter(forms.values())
+        names |= {path: form for path, form in forms.items() if counts[form] == 1}
+        left, depth = [path for path in left if path not in names], depth + 1
+    return names
+
+
+def _short_name(path: str, depth: int) -> str:
+    """Returns the last `depth` parts of the path; for 0, the file name without suffixes."""
+    parts = path.split("/")
+    return "/".join(parts[-depth:]) if depth else parts[-1].split(".")[0]
 
 
 def is_missing(value: Any) -> bool:

@@ -7,8 +7,12 @@ from dataclasses import dataclass
 from string import Formatter
 from typing import Any
 
+import numpy as np
+
 from batch.inputs.tables import is_missing
 from ray_stages.errors import InvalidRequest
+
+MAX_WHOLE_FLOAT = 2.0**53  # beyond it a float does not hold every whole number
 
 
 @dataclass(frozen=True)
@@ -52,4 +56,13 @@ def value_text(name: str, value: Any) -> str:
         raise InvalidRequest(name, "nothing", "some text")
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise InvalidRequest(name, f"a {type(value).__name__}", "a text or a number")
-    return f"{value:g}" if isinstance(value, float) else str(value).strip()
+    return _number_text(value) if isinstance(value, float) else str(value).strip()
+
+
+def _number_text(value: float) -> str:
+    """Returns the shortest text that reads back as `value`, and 7 for 7.0."""
+    if value.is_integer() and abs(value) < MAX_WHOLE_FLOAT:
+        return str(int(value))
+    with np.errstate(over="ignore"):
+        short = np.float32(value)  # a column of float32 has 0.1 as 0.10000000149011612
+    return str(short) if float(short) == value else repr(value)

@@ -153,6 +153,23 @@ def test_a_join_finds_numbers_as_they_are_written_elsewhere(
     ]
 
 
+@pytest.mark.parametrize("second", [["7", "1234567", "7.5"], ["7.0", "1234567.0", "7.50"]])
+def test_a_join_finds_whole_numbers_of_pandas(
+    make_preparer: MakePreparer, tmp_path: Path, second: list[str]
+) -> None:
+    path = write_rows(tmp_path / "n.jsonl", [{"n": n, "is": n} for n in second])
+    preparer = make_preparer(join={"path": str(path), "on": "n"})
+    asked = ("7", "7.0", 7.0, "7.00", 1234567.0, "1234567", 1234568.0, "07", "v7.0")
+    assert [len(preparer.join("p", {"n": value})) for value in asked] == [1, 1, 1, 1, 1, 1, 0, 0, 0]
+
+
+def test_a_join_keeps_versions_apart(make_preparer: MakePreparer, tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "n.jsonl", [{"n": "1", "is": "a"}, {"n": "1.0", "is": "b"}])
+    preparer = make_preparer(join={"path": str(path), "on": "n"})
+    found = [row["is"] for n in ("1", "1.0") for _, row in preparer.join("p", {"n": n})]
+    assert found == ["a", "b"]
+
+
 def test_a_join_on_a_column_that_is_not_there_is_refused(
     make_preparer: MakePreparer, tmp_path: Path
 ) -> None:

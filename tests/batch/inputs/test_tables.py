@@ -81,6 +81,33 @@ def test_any_file_system_of_fsspec_can_be_read() -> None:
     assert list(files("memory://shelf").rows()) == [("prompts-0000001", {"text": "a star"})]
 
 
+def test_same_named_files_are_told_apart(tmp_path: Path) -> None:
+    for name in ("one/p.csv", "two/p.csv", "two/p.txt", "two/q.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("text\na star" if name.endswith("csv") else "a star")
+    names = [name for name, _ in files(tmp_path).rows()]
+    assert names == [f"{stem}-0000001" for stem in ("one/p.csv", "two/p.csv", "p.txt", "q")]
+    with pytest.raises(InvalidRequest, match=r"input\.path: got .*q\.txt twice, expected each"):
+        files(tmp_path, tmp_path / "two/q.txt")
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_json_array_is_its_objects(tmp_path: Path, indent: int | None) -> None:
+    path = tmp_path / "p.json"
+    path.write_text("\n" + json.dumps([*ROWS, 7], indent=indent))
+    first, second, bad = [row for _, row in files(path).rows()]
+    assert [first, second] == ROWS
+    assert isinstance(bad, FaultyRow)
+    assert str(bad.fault).startswith("row: got something else as item 3, expected a JSON object")
+
+
+def test_texts_that_parquet_holds_as_bytes_are_texts(tmp_path: Path) -> None:
+    schema = pa.schema([("id", pa.large_binary()), ("prompt", pa.binary())])
+    rows = [{"id": b"\xff", "prompt": "größer".encode()}]
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), tmp_path / "p.parquet")
+    assert [row for _, row in files(tmp_path).rows()] == [{"id": b"\xff", "prompt": "größer"}]
+
+
 def faults(path: Path) -> list[str | None]:
     """Returns the error of each row, None for a whole one."""
     rows = [row for _, row in files(path).rows()]
@@ -123,6 +150,7 @@ def test_a_row_with_another_number_of_cells_is_faulty(tmp_path: Path) -> None:
         ),
         ("p.csv", b'prompt\na\n"a star\nb\nc\n', r"can be read \(line 3: .* must end with "),
         ("p.csv", b'prompt\na\n"a" star\n', r"can be read \(line 3: .* must end with "),
+        ("p.json", b'[{"a": 1},\n{"a": }]', r"can be read \(line 2: .* one JSON array"),
         ("p.csv", b"prompt,id,prompt\na,b,c\n", r"\(line 1: two columns 'prompt'; "),
         ("p.csv.gz", b"no gzip", "a file that can be read"),
         ("p.xls", b"", r"a name that ends in one of .*input\.format"),

@@ -44,6 +44,12 @@ def test_a_value_that_is_no_text_is_named_by_its_column(value: object, message: 
     assert str(refused.value) == message
 
 
-@pytest.mark.parametrize(("value", "words"), [(12, "12"), (12.5, "12.5"), (12.0, "12")])
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        *((12, "12"), (12.5, "12.5"), (12.0, "12"), (0.1, "0.1"), (0.10000000149011612, "0.1")),
+        *((1234567.0, "1234567"), (1234.5678, "1234.5678"), (1e300, "1e+300")),
+    ],
+)
 def test_numbers_are_written_as_people_do(value: float, words: str) -> None:
     assert Template.parse("prompt", "{n}").fill({"n": value}) == words
