@@ -31,8 +31,8 @@ batch: setup ## draw the prompts of files, as PIPELINE says; ARGS such as --dry-
 test: setup ## unit tests and the integration suite, in two processes; ARGS go to pytest
 	@exec $(PY) -m pytest -n 2 $(ARGS)
 
-test-fast: setup ## the tests that need no running stack, about a minute; ARGS go to pytest
-	@exec $(PY) -m pytest -n 2 -m "not live" $(ARGS)
+test-fast: setup ## what needs no stack, browser or export, about a minute; ARGS go to pytest
+	@exec $(PY) -m pytest -n 2 -m "not live and not slow" $(ARGS)
 
 cluster-test: setup ## autoscaling, upgrades and two Tritons on a cluster of several nodes here
 	@exec $(PY) -m pytest --timeout=900 tests/cluster $(ARGS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from tests.support.stacks import MAX_IN_FLIGHT, Stack, running_stack
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 LIVE = ("tests/live/", "test.py")
+SLOW_FIXTURES = {"browser", "target_for"}  # Chromium, and exports of networks
 LIVE_WITHOUT_STACK = "tests/live/batch/"  # each starts a Ray of its own
 
 
@@ -37,12 +39,20 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneStackSche
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Marks the live tests. Workers begin with them, since the longest ought not to be the last."""
+    """Marks live and slow tests. Workers begin with the live ones: the longest is not the last."""
     for item in items:
         if item.nodeid.startswith(LIVE):
             item.add_marker("live")
+        if SLOW_FIXTURES.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker("slow")
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: (not uses_stack(item.nodeid), not item.nodeid.startswith(LIVE)))
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays, so the garbage collector need not look at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,8 @@ from tests.support.fake_triton_server import FakeTriton
 from tests.support.gateways import RunningGateway, running_gateway
 from tests.support.stub_gateway import StubGateway
 
-torch.set_num_threads(2)
+# Waiting threads of PyTorch spin, and beside a stack or another worker they take cores from it.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ test_parity.py and test_runtimes.py cover it too.
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,9 +20,9 @@ from ray_stages.requests.stage_requests import Guidance
 from ray_stages.runtimes import eager
 from ray_stages.runtimes.catalog import RUNTIME_MODULES
 from ray_stages.runtimes.network import Network, Runtime, Tensors
+from ray_stages.runtimes.target import Target
 from tests.ray_stages.denoising.test_denoiser import request
 from tests.ray_stages.denoising.test_image_to_image import init_of
-from tests.ray_stages.runtimes.test_runtimes import target_for
 from tests.support.parity import FAMILY_PARAMETERS, InProcessStages
 from tests.support.pictures import TOLERANCE, max_difference
 
@@ -71,10 +70,14 @@ def test_without_deep_cache_only_the_unet_is_opened(load: Callable[[str], Checkp
 @pytest.mark.parametrize("family", sorted(FAMILY_PARAMETERS))
 @pytest.mark.parametrize("kind", ["torch", "openvino"])
 def test_fresh_features_give_the_unets_prediction(
-    kind: str, family: str, odd: bool, load: Callable[[str], Checkpoint], tmp_path: Path
+    kind: str,
+    family: str,
+    odd: bool,
+    load: Callable[[str], Checkpoint],
+    target_for: Callable[[Checkpoint], Target],
 ) -> None:
     checkpoint = load(family)
-    unet, target = checkpoint.unet(), target_for(checkpoint, tmp_path)
+    unet, target = checkpoint.unet(), target_for(checkpoint)
     plain = networks.unet(unet, checkpoint.card)
     whole, shallow = (
         RUNTIME_MODULES[kind].open_network(network, "float32", target)
