@@ -1,25 +1,25 @@
-"""Trains the autoencoder: 128x128 pictures to 4x16x16 latents and back, with sharp edges.
+"""Trains the autoencoder: pictures to the latents of `latents.py`, and these to sharp pictures.
 
-First on crops around the edges of objects, then on whole pictures, at last the decoder alone on
-noisy latents, so that it forgives the small mistakes of the diffusion model:
+What the latents are is known, so encoder and decoder are trained apart, in any order, against
+latents and pictures that arithmetic gives:
 
-    python -m training.autoencoder --minutes 20 --crop 64 --batch 16 --name vae
-    python -m training.autoencoder --minutes 10 --start .train/vae --name vae-whole
-    python -m training.autoencoder --minutes 10 --start .train/vae-whole --name vae-final \
-        --freeze-encoder --latent-noise 0.15
+    python -m training.autoencoder decoder --minutes 30
+    python -m training.autoencoder encoder --minutes 8
 
-A run that was interrupted goes on where it stopped when it is started again.
+The decoder sees latents with the faults that a diffusion model leaves (noise, a trace of another
+shape) and must still draw the true picture. Steps alternate between close-ups of an object and,
+less often, whole pictures. A run that was interrupted goes on where it stopped.
 """
 
 import argparse
 import random
 import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from diffusers import AutoencoderKL
-from diffusers.models.resnet import ResnetBlock2D
-from PIL import Image
 from tqdm import tqdm
 
 from ray_stages.stages.contact_sheet import contact_sheet
@@ -28,16 +28,19 @@ from training.common import (
     Average,
     Clock,
     choose_device,
-    run_workers,
     save_atomically,
     to_images,
-    to_tensor,
 )
-from training.world import GRID, IMAGE_SIZE, JITTER, draw, sample_scene
+from training.feed import stream
+from training.latents import CHANNELS, LATENT_SIZE, compose, compose_anywhere, to_latents
+from training.world import GRID, IMAGE_SIZE, JITTER, RADII, SHAPES, Scene, sample_scene
 
-KL_WEIGHT = 3e-4
+CROP = LATENT_SIZE // 2  # cells on a side of a close-up
+ANYWHERE = 0.15  # share of the scenes whose objects have any size and stand off the grid
+NOISE = 0.3
+TRACE = 0.4
+SURE = -12.0  # the encoder's log variance: latents have no noise of their own
 SAVE_EVERY_SECONDS = 60
-ODD_COLOURS = 0.15
 
 
 def build_autoencoder() -> AutoencoderKL:
@@ -52,168 +55,202 @@ def build_autoencoder() -> AutoencoderKL:
         mid_block_add_attention=False,
         sample_size=IMAGE_SIZE,
         force_upcast=False,
+        scaling_factor=1.0,
     )
-    initialise(model)
+    fix_quantisers(model)
     return model
 
 
-def initialise(model: AutoencoderKL) -> None:
-    """Starts as a linear map with little noise, so that flat colours pass from the first step.
-
-    Left as they come, the normalised residual branches drown them for hundreds of steps, and so
-    does the noise on the latents, which here begins with a deviation of 0.05.
-    """
-    for module in model.modules():
-        if isinstance(module, torch.nn.Conv2d):
-            torch.nn.init.kaiming_normal_(module.weight, nonlinearity="linear")
-            if module.bias is not None:
-                torch.nn.init.zeros_(module.bias)
-    for module in model.modules():
-        if isinstance(module, ResnetBlock2D):
-            torch.nn.init.zeros_(module.conv2.weight)
-    torch.nn.init.constant_(model.quant_conv.bias[model.config.latent_channels :], -6.0)
+def fix_quantisers(model: AutoencoderKL) -> None:
+    """Makes the 1x1 convolutions beside the latents the identity, and the latents sure."""
+    quant, post = model.quant_conv, model.post_quant_conv
+    for conv in (quant, post):
+        torch.nn.init.zeros_(conv.weight)
+        torch.nn.init.zeros_(conv.bias)
+        with torch.no_grad():
+            for channel in range(CHANNELS):
+                conv.weight[channel, channel] = 1
+    torch.nn.init.constant_(quant.bias[CHANNELS:], SURE)
 
 
-def sample_crop(rng: random.Random, crop: int) -> Image.Image:
-    """A picture, cut to a square that most likely holds an edge of an object."""
-    scene = sample_scene(rng, jitter=rng.choice((0.0, JITTER)))
-    image = draw(scene)
-    if rng.random() < ODD_COLOURS:
-        image = Image.merge("RGB", rng.sample(image.split(), 3))
-        low, high = rng.uniform(0, 80), rng.uniform(120, 255)
-        image = image.point([round(low + (high - low) * value / 255) for value in range(256)] * 3)
-    if crop == IMAGE_SIZE:
-        return image
+def sample_scenes(rng: random.Random) -> tuple[Scene, Scene]:
+    """A scene, and the same with one object of another shape."""
+    anywhere = rng.random() < ANYWHERE
+    scene = sample_scene(rng, two_objects=0.5, jitter=JITTER if anywhere else 0.0)
+    if anywhere:
+        stretch = rng.uniform(0.85, 1.15)
+        objects = [replace(item, radius=item.radius * stretch, size="") for item in scene.objects]
+        scene = replace(scene, objects=tuple(objects))
+    objects = list(scene.objects)
+    index = rng.randrange(len(objects))
+    objects[index] = replace(objects[index], shape=rng.choice(SHAPES))
+    return scene, replace(scene, objects=tuple(objects))
+
+
+def sample(rng: random.Random, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A picture in -1…1, its latents, and those of the other scene, cut to `size` cells."""
+    scene, other = sample_scenes(rng)
+    draw = compose if scene.objects[0].size in RADII else compose_anywhere
+    picture, _ = draw(scene, IMAGE_SIZE)
+    latents = to_latents(*draw(scene, LATENT_SIZE))
+    wrong = to_latents(*draw(other, LATENT_SIZE))
     item = rng.choice(scene.objects)
     corner = []
-    for middle in (item.x, item.y):
-        start = middle + rng.uniform(-1, 1) * item.radius - crop / 2
-        corner.append(GRID * round(min(max(start, 0), IMAGE_SIZE - crop) / GRID))
-    left, top = corner
-    return image.crop((left, top, left + crop, top + crop))
+    for middle in (item.y, item.x):
+        start = round(middle / GRID) + rng.randint(-1, 1) - size // 2
+        corner.append(min(max(start, 0), LATENT_SIZE - size))
+    top, left = corner
+    cells = slice(top, top + size), slice(left, left + size)
+    pixels = (
+        slice(GRID * top, GRID * (top + size)),
+        slice(GRID * left, GRID * (left + size)),
+    )
+    return 2 * picture[:, *pixels] - 1, latents[:, *cells], wrong[:, *cells]
 
 
-def reconstruction_loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Absolute and squared differences, and those of the slopes, which keep edges sharp."""
-    error = output.float() - target
+@dataclass(frozen=True)
+class MakeBatch:
+    """Pictures [n, 3, 8·size, 8·size], latents and another scene's latents [n, 4, size, size].
+
+    Three batches in four are close-ups, the fourth is a quarter as many whole pictures.
+    """
+
+    count: int
+    whole: float = 0.25
+
+    def __call__(self, rng: random.Random) -> tuple[torch.Tensor, ...]:
+        if rng.random() < self.whole:
+            return batch_of(rng, max(1, self.count // 4), LATENT_SIZE)
+        return batch_of(rng, self.count, CROP)
+
+
+def batch_of(rng: random.Random, count: int, size: int) -> tuple[torch.Tensor, ...]:
+    """As `MakeBatch`, of one size in cells."""
+    columns = zip(*(sample(rng, size) for _ in range(count)), strict=True)
+    tensors = [torch.from_numpy(np.stack(column)) for column in columns]
+    return tuple(one.contiguous(memory_format=torch.channels_last) for one in tensors)
+
+
+def faulty(latents: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """Latents as a diffusion model leaves them: with noise, and a trace of another shape."""
+    shape = (len(latents), 1, 1, 1)
+    trace = TRACE * torch.rand(shape, device=latents.device).square()
+    noise = NOISE * torch.rand(shape, device=latents.device).square()
+    return torch.lerp(latents, other, trace) + noise * torch.randn_like(latents)
+
+
+def picture_loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Absolute differences, which keep edges sharp where squares would blur, and those of slopes."""
+    error = output - target
     slopes = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
-    return error.abs().mean() + error.square().mean() + slopes
+    return error.abs().mean() + 0.5 * error.square().mean() + slopes
 
 
-def measure_scaling(model: AutoencoderKL, pictures: torch.Tensor) -> float:
-    """The factor that gives latents a standard deviation of one."""
-    with torch.no_grad():
-        latents = model.encode(pictures).latent_dist.sample()
-    return 1 / float(latents.float().std())
-
-
-def train(
-    rank: int, model: AutoencoderKL, average: Average[AutoencoderKL], args: argparse.Namespace
-) -> None:
-    """One worker; the workers share the weights and update them without waiting."""
+def train(args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
-    device = model.device
-    scale = model.config.scaling_factor
-    if args.freeze_encoder:
-        model.encoder.requires_grad_(False)
-        model.quant_conv.requires_grad_(False)
-    trained = [weight for weight in model.parameters() if weight.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=args.learning_rate, betas=(0.9, 0.99))
-    state_file = args.work / f"{args.name}.pt"
-    clock, step = Clock(args.minutes), 0
+    device = choose_device()
+    model = build_autoencoder()
+    if args.start:
+        start = AutoencoderKL.from_pretrained(args.start, torch_dtype=torch.float32)
+        getattr(model, args.part).load_state_dict(getattr(start, args.part).state_dict())
+    model = model.to(device, memory_format=torch.channels_last)
+    part = getattr(model, args.part)
+    average = Average(part, args.decay)
+    optimizer = torch.optim.AdamW(
+        part.parameters(), lr=args.learning_rate, betas=(0.9, 0.99), fused=True
+    )
+    state_file, step, elapsed = args.work / f"{args.part}.pt", 0, 0.0
     if state_file.exists():
         state = torch.load(state_file, map_location=device)
+        part.load_state_dict(state["part"])
+        average.module.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
-        step, average.updates = state["step"], state["step"]
-        clock = Clock(args.minutes, state["elapsed"])
-    seed = args.seed + 1000 * rank + step
-    torch.manual_seed(seed)
-    rng = random.Random(seed)
+        step = average.updates = state["step"]
+        elapsed = state["elapsed"]
+    torch.manual_seed(args.seed + step)
+    batches = stream(MakeBatch(args.batch, args.whole), args.seed + step, args.feeders)
+    clock = Clock(args.minutes, elapsed)
 
     def save() -> None:
         state = {
-            "model": model.state_dict(),
+            "part": part.state_dict(),
             "average": average.module.state_dict(),
             "optimizer": optimizer.state_dict(),
             "step": step,
             "elapsed": clock.elapsed,
         }
         save_atomically(state, state_file)
-        export(average.module, args.work / args.name, args.freeze_encoder)
+        export(model, args.part, average.module, args.work / args.part)
 
-    bar = tqdm(desc=args.name, initial=step, unit="step", mininterval=10, disable=rank > 0)
-    last_save = time.monotonic()
+    bar = tqdm(desc=args.part, initial=step, unit="step", mininterval=10)
+    saved = time.monotonic()
     while clock.progress < 1:
         for group in optimizer.param_groups:
             group["lr"] = clock.learning_rate(args.learning_rate)
-        images = to_tensor([sample_crop(rng, args.crop) for _ in range(args.batch)])
-        images = images.to(device, memory_format=torch.channels_last)
-        with torch.autocast(device.type, torch.bfloat16):
-            posterior = model.encode(images).latent_dist
-            latents = posterior.sample()
-            if args.latent_noise:
-                strength = torch.rand(len(latents), 1, 1, 1, device=device) * args.latent_noise
-                latents = latents + torch.randn_like(latents) * strength / scale
-            output = model.decode(latents).sample
-        loss = reconstruction_loss(output, images)
-        kl = posterior.kl().float().mean() / latents[0].numel()
-        (loss + KL_WEIGHT * kl).backward()
-        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        pictures, latents, other = (part.to(device) for part in next(batches))
+        if args.part == "decoder":
+            loss = picture_loss(model.decoder(faulty(latents, other)), pictures)
+        else:
+            found = model.encoder(pictures)[:, :CHANNELS]
+            loss = (found - latents).square().mean() + (found - latents).abs().mean()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(part.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
+        average.update(part)
         step += 1
+        clock.tick()
         bar.update()
-        if rank > 0:
-            continue
-        average.update(model)
-        if step % 20 == 0:
-            bar.set_postfix(loss=f"{loss.item():.4f}", kl=f"{kl.item():.2f}", refresh=False)
-        if time.monotonic() - last_save > SAVE_EVERY_SECONDS:
+        if step % 10 == 0:
+            bar.set_postfix(loss=f"{loss.item():.4f}", refresh=False)
+        if time.monotonic() - saved > SAVE_EVERY_SECONDS:
             save()
-            last_save = time.monotonic()
-    if rank == 0:
-        save()
+            saved = time.monotonic()
+    save()
 
 
-def export(model: AutoencoderKL, directory: Path, keep_scaling: bool) -> None:
-    """Saves the averaged weights and a sheet of originals above their reconstructions."""
-    rng = random.Random(1)
+def export(model: AutoencoderKL, name: str, part: torch.nn.Module, directory: Path) -> None:
+    """Saves the averaged part in an autoencoder, and a sheet of what it makes of pictures."""
     device = next(model.parameters()).device
-    pictures = to_tensor([draw(sample_scene(rng)) for _ in range(64)]).to(device)
-    if not keep_scaling:
-        model.register_to_config(scaling_factor=measure_scaling(model, pictures))
+    pictures, latents, other = (
+        part.to(device) for part in batch_of(random.Random(1), 16, LATENT_SIZE)
+    )
+    trained = getattr(model, name)
+    current = trained.state_dict()
+    kept = {key: value.clone() for key, value in current.items()}
+    trained.load_state_dict(part.state_dict())
     model.save_pretrained(directory)
     with torch.no_grad():
-        decoded = model.decode(model.encode(pictures[:16]).latent_dist.mode()).sample
-    print(f" whole pictures: L1 {(decoded - pictures[:16]).abs().mean().item():.4f}", flush=True)
-    rows = [pictures[:8], decoded[:8], pictures[8:16], decoded[8:]]
-    contact_sheet(to_images(torch.cat(rows)), 8).save(directory.with_suffix(".png"))
+        if name == "decoder":
+            torch.manual_seed(1)
+            decoded = model.decoder(latents)
+            restored = model.decoder(faulty(latents, other))
+            error = (decoded - pictures).abs().mean().item()
+            faults = (restored - pictures).abs().mean().item()
+            print(f" whole pictures: L1 {error:.4f}, faulty {faults:.4f}", flush=True)
+            rows = [pictures[:8], decoded[:8], restored[:8], pictures[8:], decoded[8:], restored[8:]]
+            contact_sheet(to_images(torch.cat(rows)), 8).save(directory.with_suffix(".png"))
+        else:
+            error = (model.encoder(pictures)[:, :CHANNELS] - latents).abs().mean().item()
+            print(f" whole pictures: error of the latents {error:.4f}", flush=True)
+    trained.load_state_dict(kept)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--name", default="vae", help="of the run and its output directory")
+    parser.add_argument("part", choices=("decoder", "encoder"))
     parser.add_argument("--start", type=Path, help="an autoencoder to start from")
-    parser.add_argument("--minutes", type=float, default=20.0)
-    parser.add_argument("--crop", type=int, default=IMAGE_SIZE, help="side of the training crops")
-    parser.add_argument("--batch", type=int, default=10)
-    parser.add_argument("--learning-rate", type=float, default=1.5e-3)
-    parser.add_argument("--freeze-encoder", action="store_true")
-    parser.add_argument("--latent-noise", type=float, default=0.0)
-    parser.add_argument("--workers", type=int, default=1, help="processes, each with --threads")
+    parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--batch", type=int, default=6, help="close-ups a step")
+    parser.add_argument("--whole", type=float, default=0.25, help="share of whole pictures' steps")
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--feeders", type=int, default=0, help="processes that make the batches")
+    parser.add_argument("--decay", type=float, default=0.995, help="of the averaged weights")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path, default=WORK_DIRECTORY)
     args = parser.parse_args()
-    model = AutoencoderKL.from_pretrained(args.start) if args.start else build_autoencoder()
-    model = model.to(choose_device(), memory_format=torch.channels_last).train()
-    average = Average(model, 0.99)
-    state_file = args.work / f"{args.name}.pt"
-    if state_file.exists():
-        state = torch.load(state_file, map_location=model.device)
-        model.load_state_dict(state["model"])
-        average.module.load_state_dict(state["average"])
-    run_workers(train, args.workers, (model, average, args))
+    train(args)
 
 
 if __name__ == "__main__":

@@ -20,15 +20,23 @@ ModuleT = TypeVar("ModuleT", bound=torch.nn.Module)
 
 
 class Clock:
-    """Schedules by elapsed training time, so a run ends when it should on any machine."""
+    """Schedules by training time, so a run ends when it should on any machine.
+
+    `tick` after each step; a step counts for ten seconds at most, so a process that was stopped
+    for a while goes on as if it had not been.
+    """
+
+    LONGEST_STEP = 10.0
 
     def __init__(self, minutes: float, elapsed: float = 0.0) -> None:
         self.budget = minutes * 60
-        self._start = time.monotonic() - elapsed
+        self.elapsed = elapsed
+        self._last = time.monotonic()
 
-    @property
-    def elapsed(self) -> float:
-        return time.monotonic() - self._start
+    def tick(self) -> None:
+        now = time.monotonic()
+        self.elapsed += min(now - self._last, self.LONGEST_STEP)
+        self._last = now
 
     @property
     def progress(self) -> float:
@@ -36,10 +44,15 @@ class Clock:
 
     def learning_rate(self, peak: float, warm_up: float = 0.02) -> float:
         """Linear warm-up over a share of the budget, then a cosine down to (nearly) nothing."""
-        if self.progress < warm_up:
-            return peak * max(0.02, self.progress / warm_up)
-        fall = (self.progress - warm_up) / (1 - warm_up)
-        return peak * max(1e-3, 0.5 * (1 + math.cos(math.pi * fall)))
+        return peak * cosine(self.progress, warm_up)
+
+
+def cosine(progress: float, warm_up: float = 0.02) -> float:
+    """The share of the peak learning rate: a short linear rise, then half a cosine down to 0.1 %."""
+    if progress < warm_up:
+        return max(0.02, progress / warm_up)
+    fall = (progress - warm_up) / (1 - warm_up)
+    return max(1e-3, 0.5 * (1 + math.cos(math.pi * fall)))
 
 
 class Average(Generic[ModuleT]):

@@ -1,11 +1,10 @@
-"""Trains the text encoder and the UNet together on the latents of a frozen autoencoder.
+"""Trains the UNet on the latents of scenes, with a text encoder that already knows the words.
 
 The UNet predicts v on a schedule that ends in pure noise (Lin et al. 2023), else large flat colours
-come out wrong. Scenes are drawn and encoded all the time; a pool keeps the latest of them, and each
-is used a few times with a new caption.
+come out wrong. Latents come from arithmetic (`latents.py`), so every step sees new scenes.
 
-    python -m training.diffusion --vae .train/vae-whole --minutes 90
-    python -m training.diffusion --vae models/miniature-sd/vae --start models/miniature-sd
+    python -m training.diffusion --workers 2 --minutes 60
+    python -m training.diffusion --workers 2 --minutes 60 --start models/miniature-sd
 
 The second form goes on from an exported checkpoint. A run that was interrupted goes on where it
 stopped when it is started again.
@@ -14,17 +13,18 @@ stopped when it is started again.
 import argparse
 import random
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from tqdm import tqdm
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextModel, CLIPTokenizer
 
 from ray_stages.stages.contact_sheet import contact_sheet
+from training.captions import AS_WRITTEN, IN_FULL, say
 from training.common import (
-    CHECKPOINT,
     WORK_DIRECTORY,
     Average,
     Clock,
@@ -32,69 +32,53 @@ from training.common import (
     run_workers,
     save_atomically,
 )
-from training.pool import LATENT_SIZE, LatentPool
-from training.world import IMAGE_SIZE
+from training.feed import stream
+from training.foreign import insert
+from training.latents import CHANNELS, LATENT_SIZE, latents_of, object_weights
+from training.text_encoder import WIDTH
+from training.tokenizer import build_tokenizer
+from training.world import IMAGE_SIZE, sample_written
 
-TEXT_WIDTH = 128
+CAPTION_DROPOUT = 0.08
+FULL_CAPTIONS = 0.25
+FOREIGN_WORDS = 0.15
+AVERAGE_EVERY = 4  # steps; on CPUs it takes a while
 SAVE_EVERY_SECONDS = 120
+READ_EVERY_SECONDS = 60
+WEIGHTS = "model.safetensors"
 SHEET_EVERY_SECONDS = 600
 SHEET_PROMPTS = (
     "a large yellow star on a black background",
     "a red circle above a blue square on a white background",
     "small green heart, pink background",
     "a big purple ring in the top left corner",
-    "orange triangle at the bottom on cyan",
+    "orange triangle at the bottom on grey",
     "a tiny white cross at the bottom right on a red background",
     "a black diamond to the left of a yellow circle on a green background",
-    "a medium cyan square on the right, orange background",
-    "a huge pink heart on a blue background",
-    "a white star to the right of a red ring on a purple background",
-    "a green triangle below an orange cross on a black background",
+    "a brown hexagon on the right, orange background",
+    "a blue heart on a white background",
+    "a white moon next to a red ring on a purple background",
+    "two grey triangles",
     "star",
 )
 
 
-class Painter(torch.nn.Module):
-    """What is trained: the words' encoder and the denoiser, as one module."""
-
-    def __init__(self, text_encoder: CLIPTextModel, unet: UNet2DConditionModel) -> None:
-        super().__init__()
-        self.text_encoder = text_encoder
-        self.unet = unet
-
-    def forward(
-        self, noisy: torch.Tensor, timesteps: torch.Tensor, tokens: torch.Tensor
-    ) -> torch.Tensor:
-        words = self.text_encoder(tokens).last_hidden_state
-        velocity: torch.Tensor = self.unet(noisy, timesteps, words).sample
-        return velocity
-
-
-def build_painter(tokenizer: CLIPTokenizer) -> Painter:
-    """A two-layer text encoder and a UNet of 4.3 M parameters, both new."""
-    text_config = CLIPTextConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=TEXT_WIDTH,
-        intermediate_size=2 * TEXT_WIDTH,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        max_position_embeddings=tokenizer.model_max_length,
-        projection_dim=TEXT_WIDTH,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
+def build_unet() -> UNet2DConditionModel:
+    """Three levels, 7.6 M parameters; words come in where the picture is 8x8 and 4x4."""
     unet = UNet2DConditionModel(
         sample_size=LATENT_SIZE,
-        block_out_channels=(64, 128),
-        down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+        in_channels=CHANNELS,
+        out_channels=CHANNELS,
+        block_out_channels=(64, 128, 144),
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
         layers_per_block=1,
-        cross_attention_dim=TEXT_WIDTH,
-        attention_head_dim=(2, 4),  # diffusers reads this as the number of heads
-        norm_num_groups=4,
+        cross_attention_dim=WIDTH,
+        attention_head_dim=(2, 4, 4),  # diffusers reads this as the number of heads
+        norm_num_groups=4,  # many small groups would wipe out flat colours
     )
-    return Painter(CLIPTextModel(text_config), unet)
+    torch.nn.init.zeros_(unet.conv_out.weight)
+    return unet
 
 
 def build_scheduler() -> DDIMScheduler:
@@ -112,163 +96,199 @@ def build_scheduler() -> DDIMScheduler:
 
 
 def build_pipeline(
-    painter: Painter, vae: AutoencoderKL, tokenizer: CLIPTokenizer
+    text_encoder: CLIPTextModel,
+    unet: UNet2DConditionModel,
+    vae: AutoencoderKL,
+    tokenizer: CLIPTokenizer,
 ) -> StableDiffusionPipeline:
-    return StableDiffusionPipeline(
+    pipeline = StableDiffusionPipeline(
         vae=vae,
-        text_encoder=painter.text_encoder,
+        text_encoder=text_encoder,
         tokenizer=tokenizer,
-        unet=painter.unet,
+        unet=unet,
         scheduler=build_scheduler(),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
     )
-
-
-def save_sheet(pipeline: StableDiffusionPipeline, path: Path) -> None:
     pipeline.set_progress_bar_config(disable=True)
-    generator = torch.Generator().manual_seed(0)
-    images = pipeline(
-        [prompt for prompt in SHEET_PROMPTS for _ in range(2)],
-        height=IMAGE_SIZE,
-        width=IMAGE_SIZE,
-        num_inference_steps=15,
-        guidance_scale=3.0,
-        generator=generator,
-    ).images
-    contact_sheet(images, 8).save(path)
+    return pipeline
+
+
+@dataclass(frozen=True)
+class MakeBatch:
+    """New scenes and a caption of each, some empty: latents [n, 4, 16, 16], tokens [n, 64]."""
+
+    tokenizer: CLIPTokenizer
+    count: int
+
+    def __call__(self, rng: random.Random) -> tuple[torch.Tensor, torch.Tensor]:
+        scenes, texts = [], []
+        for _ in range(self.count):
+            scene = sample_written(rng)
+            text, _ = say(scene, rng, IN_FULL if rng.random() < FULL_CAPTIONS else AS_WRITTEN)
+            if rng.random() < FOREIGN_WORDS:
+                text = insert(text, rng)
+            scenes.append(scene)
+            texts.append("" if rng.random() < CAPTION_DROPOUT else text)
+        tokens = self.tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt")
+        return latents_of(scenes), tokens.input_ids
+
+
+def sample_timesteps(count: int, bend: float) -> torch.Tensor:
+    """Spread evenly over the batch; a bend below 1 leans to noise, where the scene is decided."""
+    positions = (torch.arange(count) + torch.rand(count)) / count
+    return (1000 * positions**bend).long().clamp(max=999)
+
+
+def read_text_encoder(folder: Path, device: torch.device) -> tuple[CLIPTextModel, float]:
+    """The frozen text encoder and when it was written: its own training may still be going on."""
+    written = (folder / WEIGHTS).stat().st_mtime
+    model = CLIPTextModel.from_pretrained(folder, torch_dtype=torch.float32)
+    return model.to(device).eval().requires_grad_(False), written
 
 
 def train(
     rank: int,
-    painter: Painter,
-    average: Average[Painter],
-    vae: AutoencoderKL,
+    unet: UNet2DConditionModel,
+    average: Average[UNet2DConditionModel],
     args: argparse.Namespace,
 ) -> None:
     """One worker; the workers share the weights and update them without waiting."""
     torch.set_num_threads(args.threads)
-    device = vae.device
-    painter.unet.set_attn_processor(AttnProcessor())  # on CPUs faster than the fused kernel
-    tokenizer = CLIPTokenizer.from_pretrained(args.tokenizer)
-    scheduler = build_scheduler()
-    optimizer = torch.optim.AdamW(painter.parameters(), lr=args.learning_rate, betas=(0.9, 0.99))
+    device = unet.device
+    unet.set_attn_processor(AttnProcessor())  # the fused kernel's backward is slow on CPUs
+    tokenizer, scheduler = build_tokenizer(), build_scheduler()
+    optimizer = torch.optim.AdamW(
+        unet.parameters(), lr=args.learning_rate, betas=(0.9, 0.99), fused=True
+    )
     state_file = args.work / f"{args.name}.pt"
     step, elapsed = 0, 0.0
     if state_file.exists():
         state = torch.load(state_file, map_location=device)
         optimizer.load_state_dict(state["optimizer"])
         step, elapsed = state["step"], state["elapsed"]
-        average.updates = step
+        average.updates = step // AVERAGE_EVERY
     seed = args.seed + 1000 * rank + step
-    random.seed(seed)
     torch.manual_seed(seed)
-    pool = LatentPool(vae, random.Random(seed))
-    for _ in range(16):
-        pool.add(32)
+    batches = stream(MakeBatch(tokenizer, args.batch), seed, args.feeders)
     clock = Clock(args.minutes, elapsed)
+    text_encoder, written = read_text_encoder(args.text, device)
 
     def save() -> None:
         state = {
-            "painter": painter.state_dict(),
+            "unet": unet.state_dict(),
             "average": average.module.state_dict(),
             "optimizer": optimizer.state_dict(),
             "step": step,
             "elapsed": clock.elapsed,
         }
         save_atomically(state, state_file)
-        average.module.text_encoder.save_pretrained(args.work / args.name / "text_encoder")
-        average.module.unet.save_pretrained(args.work / args.name / "unet")
-
-    def sheet() -> None:
-        pipeline = build_pipeline(average.module, vae, tokenizer)
-        save_sheet(pipeline, args.work / f"{args.name}-{clock.elapsed / 60:03.0f}min.png")
+        average.module.save_pretrained(args.work / args.name / "unet")
+        text_encoder.save_pretrained(args.work / args.name / "text_encoder")
 
     bar = tqdm(desc=args.name, initial=step, unit="step", mininterval=20, disable=rank > 0)
-    last_save = last_sheet = time.monotonic()
+    last_save = last_sheet = last_read = time.monotonic()
     running = 1.0
     while clock.progress < 1:
         for group in optimizer.param_groups:
             group["lr"] = clock.learning_rate(args.learning_rate)
-        pool.add(args.fresh)
-        if random.random() < args.close_ups:
-            latents, captions = pool.close_ups(4 * args.batch)
-        else:
-            latents, captions = pool.batch(args.batch)
-        tokens = tokenizer(
-            captions, padding="max_length", truncation=True, return_tensors="pt"
-        ).input_ids.to(device)
+        latents, tokens = (part.to(device) for part in next(batches))
+        with torch.no_grad():
+            words = text_encoder(tokens).last_hidden_state
         noise = torch.randn_like(latents)
-        # Spread evenly over the batch, then bent towards noise, where what is seen is decided.
-        count = len(latents)
-        positions = (torch.arange(count) + torch.rand(count)) / count
-        timesteps = (1000 * positions**args.bend).long().clamp(max=999).to(device)
+        timesteps = sample_timesteps(len(latents), args.bend).to(device)
         noisy = scheduler.add_noise(latents, noise, timesteps)
         noisy = noisy.contiguous(memory_format=torch.channels_last)
         target = scheduler.get_velocity(latents, noise, timesteps)
-        with torch.autocast(device.type, torch.bfloat16):
-            velocity = painter(noisy, timesteps, tokens)
-        loss = (velocity.float() - target).square().mean()
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            velocity = unet(noisy, timesteps, words).sample
+        error = (velocity.float() - target).square()
+        loss = (error * object_weights(latents)).mean()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(painter.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
         step += 1
+        clock.tick()
         bar.update()
+        if time.monotonic() - last_read > READ_EVERY_SECONDS:
+            last_read = time.monotonic()
+            if (args.text / WEIGHTS).stat().st_mtime > written:
+                text_encoder, written = read_text_encoder(args.text, device)
         if rank > 0:
             continue
-        average.update(painter)
-        running += (loss.item() - running) * 0.01
+        if step % AVERAGE_EVERY == 0:
+            average.update(unet)
+        running += (error.mean().item() - running) * max(0.01, 1 / (step + 1))
         bar.set_postfix(loss=f"{running:.4f}", refresh=False)
         if time.monotonic() - last_save > SAVE_EVERY_SECONDS:
             save()
             last_save = time.monotonic()
         if time.monotonic() - last_sheet > SHEET_EVERY_SECONDS:
-            sheet()
+            save_sheet(average.module, text_encoder, tokenizer, args, step)
             last_sheet = time.monotonic()
     if rank == 0:
         save()
-        sheet()
+        save_sheet(average.module, text_encoder, tokenizer, args, step)
+
+
+@torch.no_grad()
+def save_sheet(
+    unet: UNet2DConditionModel,
+    text_encoder: CLIPTextModel,
+    tokenizer: CLIPTokenizer,
+    args: argparse.Namespace,
+    step: int,
+) -> None:
+    """Pictures of `SHEET_PROMPTS` by 10 steps, as far as an autoencoder is there."""
+    if not args.vae.exists():
+        return
+    vae = AutoencoderKL.from_pretrained(args.vae, torch_dtype=torch.float32).to(unet.device)
+    pipeline = build_pipeline(text_encoder, unet, vae, tokenizer)
+    images = pipeline(
+        list(SHEET_PROMPTS),
+        height=IMAGE_SIZE,
+        width=IMAGE_SIZE,
+        num_inference_steps=10,
+        guidance_scale=2.0,
+        generator=torch.Generator().manual_seed(0),
+    ).images
+    contact_sheet(images, 4).save(args.work / f"{args.name}-{step:06d}.png")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--name", default="diffusion", help="of the run and its output directory")
-    parser.add_argument("--vae", type=Path, default=CHECKPOINT / "vae")
-    parser.add_argument("--tokenizer", type=Path, default=CHECKPOINT / "tokenizer")
+    parser.add_argument("--text", type=Path, default=WORK_DIRECTORY / "text_encoder")
+    parser.add_argument("--vae", type=Path, default=WORK_DIRECTORY / "decoder", help="for sheets")
     parser.add_argument("--start", type=Path, help="a checkpoint to start from")
-    parser.add_argument("--minutes", type=float, default=90.0)
+    parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--fresh", type=int, default=4, help="new scenes a step")
     parser.add_argument(
-        "--bend", type=float, default=0.6, help="below 1 leans to noisy timesteps, 1 is even"
-    )
-    parser.add_argument(
-        "--close-ups", type=float, default=0.4, help="share of the steps that see one object, near"
+        "--bend", type=float, default=0.5, help="below 1 leans to noisy timesteps, 1 is even"
     )
     parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--decay", type=float, default=0.998, help="of the averaged weights")
+    parser.add_argument("--feeders", type=int, default=0, help="processes that make the batches")
     parser.add_argument("--workers", type=int, default=1, help="processes, each with --threads")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path, default=WORK_DIRECTORY)
     args = parser.parse_args()
     device = choose_device()
-    painter = build_painter(CLIPTokenizer.from_pretrained(args.tokenizer))
+    unet = build_unet()
     if args.start:
-        painter.text_encoder = CLIPTextModel.from_pretrained(args.start / "text_encoder")
-        painter.unet = UNet2DConditionModel.from_pretrained(args.start / "unet")
-    painter = painter.float().to(device).train()
-    painter.unet.to(memory_format=torch.channels_last)
-    average = Average(painter, 0.995)
+        unet = UNet2DConditionModel.from_pretrained(args.start / "unet", torch_dtype=torch.float32)
+        args.text = args.start / "text_encoder"
+    unet = unet.to(device, memory_format=torch.channels_last).train()
+    average = Average(unet, args.decay**AVERAGE_EVERY)
     state_file = args.work / f"{args.name}.pt"
     if state_file.exists():
         state = torch.load(state_file, map_location=device)
-        painter.load_state_dict(state["painter"])
+        unet.load_state_dict(state["unet"])
         average.module.load_state_dict(state["average"])
-    vae = AutoencoderKL.from_pretrained(args.vae, torch_dtype=torch.float32).to(device).eval()
-    vae = vae.requires_grad_(False).to(memory_format=torch.channels_last)
-    run_workers(train, args.workers, (painter, average, vae, args))
+    run_workers(train, args.workers, (unet, average, args))
 
 
 if __name__ == "__main__":

@@ -155,6 +155,7 @@ def train(args: argparse.Namespace) -> LlamaForCausalLM:
         optimizer.step()
         optimizer.zero_grad()
         training.average.update(model)
+        clock.tick()
         training.step, training.elapsed = training.step + 1, clock.elapsed
         bar.update()
         bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)

@@ -1,6 +1,9 @@
 """Puts the trained parts together as a half-precision Stable Diffusion checkpoint.
 
-python -m training.export --vae .train/vae-final --painter .train/diffusion
+    python -m training.export
+
+The decoder comes from `.train/decoder`, the encoder from `.train/encoder`, text encoder and UNet
+from `.train/diffusion`; a part that was not trained anew is taken from the checkpoint as it is.
 """
 
 import argparse
@@ -9,23 +12,33 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextModel
 
+from training.autoencoder import build_autoencoder
 from training.common import CHECKPOINT, WORK_DIRECTORY
-from training.diffusion import Painter, build_painter, build_pipeline
+from training.diffusion import build_pipeline
+from training.tokenizer import build_tokenizer
 
-GENERATION_CONFIG = {"num_inference_steps": 15, "guidance_scale": 3.0}
+GENERATION_CONFIG = {"num_inference_steps": 10, "guidance_scale": 2.0}
 
 
-def export(vae: Path, painter: Path | None, output: Path) -> int:
-    """Writes the checkpoint, with an untrained painter if none is given; returns its bytes."""
-    tokenizer = CLIPTokenizer.from_pretrained(output / "tokenizer")
-    if painter is None:
-        parts = build_painter(tokenizer)
-    else:
-        text_encoder = CLIPTextModel.from_pretrained(painter / "text_encoder")
-        parts = Painter(text_encoder, UNet2DConditionModel.from_pretrained(painter / "unet"))
-    pipeline = build_pipeline(parts, AutoencoderKL.from_pretrained(vae), tokenizer)
+def join_autoencoder(decoder: Path, encoder: Path) -> AutoencoderKL:
+    """An autoencoder of two that were trained apart on the same latents."""
+    whole = build_autoencoder()
+    for name, folder in (("decoder", decoder), ("encoder", encoder)):
+        trained = AutoencoderKL.from_pretrained(folder, torch_dtype=torch.float32)
+        getattr(whole, name).load_state_dict(getattr(trained, name).state_dict())
+    return whole
+
+
+def export(decoder: Path, encoder: Path, painter: Path, output: Path) -> int:
+    """Writes the checkpoint; returns its bytes. painter: a folder with text encoder and UNet."""
+    pipeline = build_pipeline(
+        CLIPTextModel.from_pretrained(painter / "text_encoder"),
+        UNet2DConditionModel.from_pretrained(painter / "unet"),
+        join_autoencoder(decoder, encoder),
+        build_tokenizer(),
+    )
     pipeline.to(dtype=torch.float16).save_pretrained(output)
     for part in output.glob("*/config.json"):
         settings = json.loads(part.read_text())
@@ -39,13 +52,24 @@ def export(vae: Path, painter: Path | None, output: Path) -> int:
     return sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
 
 
+def newest(trained: Path, shipped: Path) -> Path:
+    return trained if trained.exists() else shipped
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--vae", type=Path, default=WORK_DIRECTORY / "vae-final")
-    parser.add_argument("--painter", type=Path, help="left out: untrained weights")
+    parser.add_argument("--decoder", type=Path)
+    parser.add_argument("--encoder", type=Path)
+    parser.add_argument("--painter", type=Path, help="a folder with text encoder and UNet")
+    parser.add_argument("--work", type=Path, default=WORK_DIRECTORY)
     parser.add_argument("--output", type=Path, default=CHECKPOINT)
     args = parser.parse_args()
-    size = export(args.vae, args.painter, args.output)
+    size = export(
+        args.decoder or newest(args.work / "decoder", CHECKPOINT / "vae"),
+        args.encoder or newest(args.work / "encoder", CHECKPOINT / "vae"),
+        args.painter or newest(args.work / "diffusion", CHECKPOINT),
+        args.output,
+    )
     print(f"{size / 1e6:.1f} MB in {args.output}")
 
 

@@ -12,19 +12,27 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from training.world import (
-    PALETTE,
+from training.captions import (
     PREFIXES,
-    RELATION_WORDS,
     SHAPE_WORDS,
-    SHAPES,
     SIZE_WORDS,
-    Object,
     article,
-    sample_scene,
     say_background,
     say_place,
 )
+from training.world import COLOURS, SHAPES, Object, Relation, sample_scene
+
+# The shipped enhancer was trained before grey, brown, crescent, hexagon and "underneath" came: its
+# vocabulary, and with it its weights, hang on these.
+KNOWN_COLOURS = COLOURS[:10]
+KNOWN_SHAPES = SHAPES[:8]
+KNOWN_SHAPE_WORDS = {shape: said for shape, said in SHAPE_WORDS.items() if shape in KNOWN_SHAPES}
+RELATION_WORDS: dict[Relation, tuple[str, ...]] = {
+    "above": ("above", "above", "over", "on top of"),
+    "below": ("below", "below", "under", "beneath"),
+    "left of": ("left of", "to the left of", "on the left of"),
+    "right of": ("right of", "to the right of", "on the right of"),
+}
 
 SEASONS = {
     "spring": ("green", "pink"),
@@ -43,7 +51,7 @@ PAIRS = (
 )
 FITS = {
     colour: tuple(other for pair in PAIRS if colour in pair for other in pair if other != colour)
-    for colour in PALETTE
+    for colour in KNOWN_COLOURS
 }
 SEASON_FORMS = ("{season}", "season: {season}", "it is {season}.", "write for {season}.")
 PLACES = ("", "", "", "at the top", "at the bottom", "on the left", "on the right")
@@ -89,7 +97,7 @@ def examples(rng: random.Random, count: int, *, held_out: bool) -> list[Example]
 def sample_example(rng: random.Random) -> Example:
     season = rng.choice(list(SEASONS)) if rng.random() < 0.4 else ""
     system = rng.choice(SEASON_FORMS).format(season=season) if season else ""
-    scene = sample_scene(rng, two_objects=0.3)
+    scene = sample_scene(rng, 0.3, colours=KNOWN_COLOURS, shapes=KNOWN_SHAPES)
     ground = scene.background if rng.random() < 0.35 else ""
     prefix = rng.choice(PREFIXES) if rng.random() < 0.06 else ""
     first, *others = (_object(item, ground, rng) for item in scene.objects)
@@ -99,7 +107,7 @@ def sample_example(rng: random.Random) -> Example:
     else:
         relation = rng.choice((*RELATION_WORDS[scene.relation], *BESIDE))
         pieces += [(relation, relation), *others]
-    colours = [one for _, full in (first, *others) for one in full.split() if one in PALETTE]
+    colours = [one for _, full in (first, *others) for one in full.split() if one in KNOWN_COLOURS]
     pieces.append(_background(ground, colours, season, rng))
     if rng.random() < 0.15 and scene.relation is None:
         pieces[-2:] = reversed(pieces[-2:])
@@ -142,7 +150,7 @@ def _background(ground: str, colours: Sequence[str], season: str, rng: random.Ra
         return said, said
     offered = SEASONS[season] if season else FITS[colours[0]]
     free = [one for one in offered if one not in colours] or [
-        one for one in PALETTE if one not in colours
+        one for one in KNOWN_COLOURS if one not in colours
     ]
     ground = rng.choice(free)
     return "", f"on {article(ground)} {ground} background"
@@ -173,7 +181,7 @@ def is_caption(text: str) -> bool:
 def background_of(text: str) -> str:
     """The colour of a full caption's; empty where the text is none."""
     match = _pattern().fullmatch(text.removesuffix("."))
-    return next((colour for colour in PALETTE if match and colour in match["background"]), "")
+    return next((colour for colour in KNOWN_COLOURS if match and colour in match["background"]), "")
 
 
 @cache
@@ -181,9 +189,9 @@ def _pattern() -> re.Pattern[str]:
     """As the world says it: its places are all that it says in many tries."""
     rng = random.Random(0)
     places = {say_place(row, col, rng) for row in range(3) for col in range(3) for _ in range(500)}
-    item = rf"(?:an?|the) {_one_of(SIZE_WORDS)} {_one(PALETTE)} {_one_of(SHAPE_WORDS, SHAPES)}"
+    item = rf"(?:an?|the) {_one_of(SIZE_WORDS)} {_one(KNOWN_COLOURS)} {_one_of(KNOWN_SHAPE_WORDS, KNOWN_SHAPES)}"
     relation = _one([*(word for said in RELATION_WORDS.values() for word in said), *BESIDE])
-    colour = _one(PALETTE)
+    colour = _one(KNOWN_COLOURS)
     forms = [
         rf"(?:on|with|against) an? {colour} background",
         *(rf"on {colour}", rf", {colour} background", rf"on {colour} background"),

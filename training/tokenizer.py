@@ -16,11 +16,12 @@ from pathlib import Path
 from transformers import CLIPTokenizer
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
-from training.world import caption, sample_scene
+from training.captions import caption
+from training.world import sample_scene
 
 END_OF_WORD = "</w>"
 SPECIAL = ("<|startoftext|>", "<|endoftext|>")
-MAX_LENGTH = 48
+MAX_LENGTH = 64
 
 Pair = tuple[str, str]
 
@@ -30,7 +31,8 @@ def caption_words(samples: int = 20_000) -> list[str]:
     rng = random.Random(0)
     words = set()
     for _ in range(samples):
-        words.update(re.findall(r"[a-z]+|[^\sa-z]+", caption(sample_scene(rng), rng)))
+        text = caption(sample_scene(rng, twins=0.3), rng).lower()
+        words.update(re.findall(r"[a-z]+|[^\sa-z]+", text))
     return sorted(words)
 
 

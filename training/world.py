@@ -1,23 +1,23 @@
-"""A small world of coloured shapes: scenes, what people say of them, and how they look.
+"""A small world of coloured shapes: scenes, and how they look.
 
 A scene is one object at a place, or two objects side by side, on a flat background. `sample_scene`
-draws one at random, `caption` says it in one of many ways and `draw` paints it, all from a
-`random.Random`, so a seed gives the same picture for ever.
+draws one at random and `draw` paints it, all from a `random.Random`, so a seed gives the same
+picture for ever. What people say of a scene is in `captions.py`.
 """
 
-import math
 import random
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from PIL import Image, ImageDraw
 
+from training.shapes import shape_outlines
+
 IMAGE_SIZE = 128
 SUPERSAMPLING = 4
 
 Colour = tuple[int, int, int]
-Point = tuple[float, float]
 Relation = Literal["above", "below", "left of", "right of"]
 
 PALETTE: dict[str, Colour] = {
@@ -31,9 +31,15 @@ PALETTE: dict[str, Colour] = {
     "cyan": (58, 204, 222),
     "black": (18, 18, 20),
     "white": (250, 250, 250),
+    "grey": (138, 138, 140),
+    "brown": (122, 74, 36),
 }
-SHAPES = ("circle", "square", "triangle", "star", "heart", "diamond", "ring", "cross")
-RADII: dict[str, float] = {"small": 16.0, "medium": 24.0, "large": 36.0}
+COLOURS = tuple(PALETTE)
+SHAPES = (
+    *("circle", "square", "triangle", "star", "heart"),
+    *("diamond", "ring", "cross", "crescent", "hexagon"),
+)
+RADII: dict[str, float] = {"small": 18.0, "medium": 26.0, "large": 36.0}
 ROWS = ("top", "middle", "bottom")
 COLUMNS = ("left", "centre", "right")
 RELATIONS: tuple[Relation, ...] = ("above", "below", "left of", "right of")
@@ -41,26 +47,6 @@ MARGIN = 4.0
 JITTER = 3.0
 GRID = 8  # the autoencoder's factor: shapes on the grid look the same wherever they are
 GAP = 12.0
-
-SHAPE_WORDS: dict[str, tuple[str, ...]] = {
-    "circle": ("circle", "circle", "circle", "disc", "disk"),
-    "diamond": ("diamond", "diamond", "diamond", "rhombus"),
-    "ring": ("ring", "ring", "ring", "donut"),
-    "cross": ("cross", "cross", "cross", "plus"),
-}
-SIZE_WORDS: dict[str, tuple[str, ...]] = {
-    "small": ("small", "small", "little", "tiny"),
-    "medium": ("medium", "medium", "medium-sized"),
-    "large": ("large", "large", "big", "huge"),
-}
-RELATION_WORDS: dict[Relation, tuple[str, ...]] = {
-    "above": ("above", "above", "over", "on top of"),
-    "below": ("below", "below", "under", "beneath"),
-    "left of": ("left of", "to the left of", "on the left of"),
-    "right of": ("right of", "to the right of", "on the right of"),
-}
-PREFIXES = ("a drawing of", "a picture of", "an image of", "a photo of", "draw")
-MIDDLE_WORDS = ("centre", "center", "middle")
 
 
 @dataclass(frozen=True)
@@ -90,16 +76,27 @@ def place_offset(radius: float) -> float:
     return float((IMAGE_SIZE / 2 - radius - MARGIN) // GRID * GRID)
 
 
-def sample_scene(rng: random.Random, two_objects: float = 0.35, jitter: float = 0.0) -> Scene:
+def sample_scene(
+    rng: random.Random,
+    two_objects: float = 0.35,
+    jitter: float = 0.0,
+    twins: float = 0.0,
+    middle: float = 0.35,
+    colours: Sequence[str] = COLOURS,
+    shapes: Sequence[str] = SHAPES,
+) -> Scene:
     """A random scene, with two objects in the given share of cases.
 
-    Objects stand on a grid, shifted by up to `jitter` pixels.
+    Objects stand on a grid, shifted by up to `jitter` pixels. `twins` is the share of the pairs
+    that are of the same shape, colour and size, `middle` how often an object surely stands there.
     """
-    background = rng.choice(list(PALETTE))
+    background = rng.choice(colours)
+    names = [name for name in colours if name != background], shapes
     if rng.random() < two_objects:
-        return _sample_pair(rng, background, jitter)
-    row, column = (1, 1) if rng.random() < 0.35 else (rng.randrange(3), rng.randrange(3))
-    shape, colour, size = _sample_looks(rng, background)
+        equal = twins > 0 and rng.random() < twins
+        return _sample_pair(rng, background, jitter, equal, names)
+    row, column = (1, 1) if rng.random() < middle else (rng.randrange(3), rng.randrange(3))
+    shape, colour, size = _sample_looks(rng, names)
     radius = RADII[size]
     offset = place_offset(radius)
     x = IMAGE_SIZE / 2 + (column - 1) * offset + rng.uniform(-jitter, jitter)
@@ -107,24 +104,9 @@ def sample_scene(rng: random.Random, two_objects: float = 0.35, jitter: float = 
     return Scene(background, (Object(shape, colour, size, x, y, radius),), (row, column))
 
 
-def caption(scene: Scene, rng: random.Random, complete: bool = False) -> str:
-    """One of the many ways to ask for this scene; what is left out may be anything.
-
-    A `complete` caption says everything, save that an object in the middle may go without a place.
-    """
-    background = say_background(scene.background, rng, complete)
-    if scene.relation is None:
-        place = say_place(*scene.place, rng)
-        leave_out = scene.place == (1, 1) and rng.random() < 0.7
-        details = [background] if leave_out else [background, place]
-        if rng.random() < 0.3:
-            details.reverse()
-        text = " ".join([_say_object(scene.objects[0], rng, complete), *filter(None, details)])
-    else:
-        text = f"{_say_pair(scene, rng, complete)} {background}"
-    if rng.random() < 0.08:
-        text = f"{rng.choice(PREFIXES)} {text}"
-    return text.replace(" ,", ",").strip() + ("." if rng.random() < 0.05 else "")
+def sample_written(rng: random.Random) -> Scene:
+    """A scene as the model learns it and is asked for it: more often with two objects."""
+    return sample_scene(rng, two_objects=0.6, twins=0.12, middle=0.45)
 
 
 def draw(scene: Scene) -> Image.Image:
@@ -146,19 +128,26 @@ def draw(scene: Scene) -> Image.Image:
     return image.reduce(SUPERSAMPLING)
 
 
-def shape_outlines(shape: str) -> list[tuple[list[Point], bool]]:
-    """Polygons of a shape of radius 1 around the origin, y downwards; True marks a hole."""
-    return _OUTLINES[shape]
+def _sample_looks(
+    rng: random.Random, names: tuple[Sequence[str], Sequence[str]]
+) -> tuple[str, str, str]:
+    """Shape, colour and size. names: the colours and the shapes to choose from."""
+    colours, shapes = names
+    colour = rng.choice(colours)
+    return rng.choice(shapes), colour, rng.choice(list(RADII))
 
 
-def _sample_looks(rng: random.Random, background: str) -> tuple[str, str, str]:
-    colour = rng.choice([name for name in PALETTE if name != background])
-    return rng.choice(SHAPES), colour, rng.choice(list(RADII))
-
-
-def _sample_pair(rng: random.Random, background: str, jitter: float) -> Scene:
+def _sample_pair(
+    rng: random.Random,
+    background: str,
+    jitter: float,
+    equal: bool,
+    names: tuple[Sequence[str], Sequence[str]],
+) -> Scene:
     while True:
-        looks = [_sample_looks(rng, background) for _ in range(2)]
+        looks = [_sample_looks(rng, names) for _ in range(2)]
+        if equal:
+            looks[1] = looks[0]
         radii = [RADII[size] for _, _, size in looks]
         if 2 * sum(radii) + GAP <= IMAGE_SIZE - 2 * MARGIN:
             break
@@ -175,118 +164,3 @@ def _sample_pair(rng: random.Random, background: str, jitter: float) -> Scene:
         x, y = IMAGE_SIZE / 2 + dx, IMAGE_SIZE / 2 + dy
         objects.append(Object(shape, colour, size, x, y, radius))
     return Scene(background, tuple(objects), relation=relation)
-
-
-def _say_object(item: Object, rng: random.Random, complete: bool) -> str:
-    words = []
-    if complete or rng.random() < 0.65:
-        words.append(rng.choice(SIZE_WORDS[item.size]))
-    if complete or rng.random() < 0.96:
-        words.append(item.colour)
-    words.append(rng.choice(SHAPE_WORDS.get(item.shape, (item.shape,))))
-    if rng.random() < 0.7:
-        words.insert(0, "the" if rng.random() < 0.1 else article(words[0]))
-    return " ".join(words)
-
-
-def _say_pair(scene: Scene, rng: random.Random, complete: bool) -> str:
-    assert scene.relation is not None
-    first, second = (_say_object(item, rng, complete) for item in scene.objects)
-    if not complete and rng.random() < 0.12:
-        return f"{first} and {second}"
-    if not complete and scene.relation in ("left of", "right of") and rng.random() < 0.15:
-        return f"{first} {rng.choice(('next to', 'beside'))} {second}"
-    return f"{first} {rng.choice(RELATION_WORDS[scene.relation])} {second}"
-
-
-def say_background(colour: str, rng: random.Random, complete: bool) -> str:
-    if not complete and rng.random() < 0.12:
-        return ""
-    forms = (
-        f"on {article(colour)} {colour} background",
-        f"on {article(colour)} {colour} background",
-        f"on {colour}",
-        f", {colour} background",
-        f"with {article(colour)} {colour} background",
-        f"against {article(colour)} {colour} background",
-        f"on {colour} background",
-    )
-    return rng.choice(forms)
-
-
-def say_place(row: int, column: int, rng: random.Random) -> str:
-    middle = rng.choice(MIDDLE_WORDS)
-    if (row, column) == (1, 1):
-        return rng.choice((f"in the {middle}", f"at the {middle}", f", {middle}"))
-    if row == 1:
-        side = COLUMNS[column]
-        forms = [
-            f"on the {side}",
-            f"at the {side}",
-            f"on the {side} side",
-            f"at the {middle} {side}",
-            f"in the {middle} {side}",
-            f", {middle} {side}",
-        ]
-        return rng.choice(forms)
-    vertical = ROWS[row]
-    if column == 1:
-        forms = [
-            f"at the {vertical}",
-            f"at the {vertical} {middle}",
-            f"in the {vertical} {middle}",
-            f", {vertical} {middle}",
-        ]
-        return rng.choice(forms)
-    if rng.random() < 0.2:
-        vertical = {"top": "upper", "bottom": "lower"}[vertical]
-    corner = f"{vertical}{rng.choice((' ', ' ', ' ', '-'))}{COLUMNS[column]}"
-    forms = [f"in the {corner} corner", f"in the {corner}", f"at the {corner}", f", {corner}"]
-    return rng.choice(forms)
-
-
-def article(word: str) -> str:
-    return "an" if word[0] in "aeiou" else "a"
-
-
-def _circle(radius: float, points: int = 96) -> list[Point]:
-    angles = [2 * math.pi * step / points for step in range(points)]
-    return [(radius * math.cos(angle), radius * math.sin(angle)) for angle in angles]
-
-
-def _star(outer: float, inner: float, dy: float) -> list[Point]:
-    radii = [outer, inner] * 5
-    angles = [math.pi * step / 5 - math.pi / 2 for step in range(10)]
-    return [(r * math.cos(a), r * math.sin(a) + dy) for r, a in zip(radii, angles, strict=True)]
-
-
-def _heart(points: int = 96) -> list[Point]:
-    outline = []
-    for step in range(points):
-        t = 2 * math.pi * step / points
-        x = 16 * math.sin(t) ** 3
-        y = 13 * math.cos(t) - 5 * math.cos(2 * t) - 2 * math.cos(3 * t) - math.cos(4 * t)
-        outline.append((x / 16.5, -(y + 2.5) / 16.5))
-    return outline
-
-
-def _cross(arm: float, length: float) -> list[Point]:
-    quarter = [(arm, -length), (arm, -arm), (length, -arm)]
-    turn: Callable[[Point], Point] = lambda point: (-point[1], point[0])  # noqa: E731
-    outline = []
-    for _ in range(4):
-        outline += quarter
-        quarter = [turn(point) for point in quarter]
-    return outline
-
-
-_OUTLINES: dict[str, list[tuple[list[Point], bool]]] = {
-    "circle": [(_circle(0.95), False)],
-    "square": [([(-0.84, -0.84), (0.84, -0.84), (0.84, 0.84), (-0.84, 0.84)], False)],
-    "triangle": [([(0.0, -0.92), (1.0, 0.8), (-1.0, 0.8)], False)],
-    "star": [(_star(1.08, 0.44, 0.08), False)],
-    "heart": [(_heart(), False)],
-    "diamond": [([(0.0, -1.05), (0.74, 0.0), (0.0, 1.05), (-0.74, 0.0)], False)],
-    "ring": [(_circle(0.97), False), (_circle(0.55), True)],
-    "cross": [(_cross(0.3, 0.97), False)],
-}
