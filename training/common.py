@@ -22,8 +22,9 @@ ModuleT = TypeVar("ModuleT", bound=torch.nn.Module)
 class Clock:
     """Schedules by training time, so a run ends when it should on any machine.
 
-    `tick` after each step; a step counts for ten seconds at most, so a process that was stopped
-    for a while goes on as if it had not been.
+    `tick` after each step. On a CPU only the time counts that the process computes, by thread, so
+    a process that is stopped, or waits for busier ones, goes on as if it had not. On a GPU a step
+    counts for ten seconds at most.
     """
 
     LONGEST_STEP = 10.0
@@ -31,10 +32,14 @@ class Clock:
     def __init__(self, minutes: float, elapsed: float = 0.0) -> None:
         self.budget = minutes * 60
         self.elapsed = elapsed
-        self._last = time.monotonic()
+        self._waits = torch.cuda.is_available()
+        self._last = self._now()
+
+    def _now(self) -> float:
+        return time.monotonic() if self._waits else time.process_time() / torch.get_num_threads()
 
     def tick(self) -> None:
-        now = time.monotonic()
+        now = self._now()
         self.elapsed += min(now - self._last, self.LONGEST_STEP)
         self._last = now
 
