@@ -1,0 +1,1 @@
+"""Tuning a checkpoint on new pictures without losing what it can."""
