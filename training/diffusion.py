@@ -121,6 +121,7 @@ class MakeBatch:
 
     tokenizer: CLIPTokenizer
     count: int
+    dropout: float = CAPTION_DROPOUT
 
     def __call__(self, rng: random.Random) -> tuple[torch.Tensor, torch.Tensor]:
         scenes, texts = [], []
@@ -130,7 +131,7 @@ class MakeBatch:
             if rng.random() < FOREIGN_WORDS:
                 text = insert(text, rng)
             scenes.append(scene)
-            texts.append("" if rng.random() < CAPTION_DROPOUT else text)
+            texts.append("" if rng.random() < self.dropout else text)
         tokens = self.tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt")
         return latents_of(scenes), tokens.input_ids
 

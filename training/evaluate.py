@@ -230,6 +230,7 @@ def write_card(checkpoint: Path, settings: Settings, figures: Figures, kept: flo
         fringe=f"{figures.sharp['fringe']:.1f}",
         uneven=f"{figures.sharp['uneven']:.1f}",
         kept=f"{100 * kept:.1f}",
+        folder=checkpoint,
     )
     (checkpoint / "README.md").write_text(text)
 

@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextModel
 
 from training.autoencoder import build_autoencoder
@@ -39,6 +39,13 @@ def export(decoder: Path, encoder: Path, painter: Path, output: Path) -> int:
         join_autoencoder(decoder, encoder),
         build_tokenizer(),
     )
+    return write_checkpoint(pipeline, output, GENERATION_CONFIG)
+
+
+def write_checkpoint(
+    pipeline: StableDiffusionPipeline, output: Path, defaults: dict[str, float]
+) -> int:
+    """In half precision, with defaults for steps and guidance if none are there; gives its bytes."""
     pipeline.to(dtype=torch.float16).save_pretrained(output)
     for part in output.glob("*/config.json"):
         settings = json.loads(part.read_text())
@@ -48,7 +55,7 @@ def export(decoder: Path, encoder: Path, painter: Path, output: Path) -> int:
         weights.chmod(0o644)
     config = output / "generation_config.json"
     if not config.exists():
-        config.write_text(json.dumps(GENERATION_CONFIG, indent=2) + "\n")
+        config.write_text(json.dumps(defaults, indent=2) + "\n")
     return sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
 
 
