@@ -53,7 +53,7 @@ class Clock:
 
 
 def cosine(progress: float, warm_up: float = 0.02) -> float:
-    """The share of the peak learning rate: a short linear rise, then half a cosine down to 0.1 %."""
+    """The share of the peak learning rate: a linear rise, then half a cosine down to 0.1 %."""
     if progress < warm_up:
         return max(0.02, progress / warm_up)
     fall = (progress - warm_up) / (1 - warm_up)

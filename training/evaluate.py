@@ -215,9 +215,9 @@ def write_card(checkpoint: Path, settings: Settings, figures: Figures, kept: flo
         f"| {key} | {100 * figures.single[key]:.1f} % | {100 * figures.pair[key]:.1f} % |"
         for key in figures.single
     ]
-    parameters = sum(
-        path.stat().st_size for path in (checkpoint / "unet").glob("*.safetensors")
-    ) / 2
+    parameters = (
+        sum(path.stat().st_size for path in (checkpoint / "unet").glob("*.safetensors")) / 2
+    )
     text = CARD_TEMPLATE.read_text().format(
         figures="\n".join(rows),
         prompts=figures.prompts,

@@ -80,9 +80,7 @@ def main() -> None:
     parts = {part: command(part, args.minutes, args.work) for part in SHARES}
     text = args.work / "text_encoder"
     parts["diffusion"] += ["--text", str(text), "--vae", str(args.work / "decoder")]
-    run_tracks(
-        [[parts["decoder"], parts["encoder"]], [parts["text_encoder"], parts["diffusion"]]]
-    )
+    run_tracks([[parts["decoder"], parts["encoder"]], [parts["text_encoder"], parts["diffusion"]]])
     output = str(args.output)
     run("export", "--work", str(args.work), "--output", output)
     run("evaluate", "--checkpoint", output, "--prompts", str(args.prompts))

@@ -45,7 +45,7 @@ def export(decoder: Path, encoder: Path, painter: Path, output: Path) -> int:
 def write_checkpoint(
     pipeline: StableDiffusionPipeline, output: Path, defaults: dict[str, float]
 ) -> int:
-    """In half precision, with defaults for steps and guidance if none are there; gives its bytes."""
+    """In half precision; steps and guidance as they are there, else `defaults`. Gives its bytes."""
     pipeline.to(dtype=torch.float16).save_pretrained(output)
     for part in output.glob("*/config.json"):
         settings = json.loads(part.read_text())

@@ -6,46 +6,23 @@ between the words of a caption.
 """
 
 import random
+from pathlib import Path
 
 HELD_OUT = 8
-FOREIGN = """
-beautiful shiny bright glowing dark soft old new ancient modern happy sad angry lovely ugly simple
-fancy wooden metallic golden silver transparent fluffy smooth rough striped dotted painted digital
-realistic detailed minimal abstract cute scary magic magical mysterious elegant vintage rustic
-futuristic dramatic cinematic colourful vivid pale plain perfect broken floating flying dancing
-sleeping shining sparkling burning frozen icy snowy rainy sunny foggy stormy quiet loud fast slow
-heavy light thin thick tall short long wide narrow deep shallow sharp blurry clean dirty wet dry
-warm cold hot cool sweet sour salty bitter fresh rotten ripe raw young strong weak brave shy proud
-clever silly funny serious strange weird normal common rare famous unknown secret hidden visible
-open closed empty full whole half double single many few several some any every other another same
-different very really quite rather so too extremely slightly almost nearly please nicely carefully
-cat dog horse dragon bird fish lion tiger elephant rabbit mouse wolf bear fox whale robot castle
-house tree forest mountain river lake ocean sea beach desert island garden flower rose tulip leaf
-grass sky cloud sun planet rocket spaceship car train boat ship bicycle plane street city village
-bridge tower church window door table chair lamp book letter clock mirror bottle glass cup plate
-bread cake apple banana cherry lemon pizza coffee tea king queen knight wizard witch pirate princess
-soldier doctor teacher child woman man girl boy baby family crowd hat shoe dress coat gold stone
-paper cotton velvet marble plastic rubber leather neon laser pixel sketch watercolour oil canvas
-poster logo icon symbol sticker style art artwork masterpiece quality resolution render lighting
-shadow texture pattern gradient photographic portrait landscape macro closeup studio award winning
-trending ghost monster alien zombie vampire angel fairy unicorn phoenix volcano waterfall rainbow
-morning evening night midnight summer winter autumn spring christmas halloween birthday party music
-covered tired scattered blackened whitened starry starfish ringed crossed hearted squared greenish
-reddish bluish yellowish goldfish barred stared redder bored hundred kindred sacred blackboard
-""".split()
-SYLLABLES = """
-ba be bi bo bu da de di do du fa fe fi fo ga ge go gu ha he hi ho ka ke ki ko la le li lo lu ma me
-mi mo mu na ne ni no nu pa pe pi po ra re ri ro ru sa se si so su ta te ti to tu va ve vi wa wo ya
-za ze zo an en in on un ar er or ur al el ol as es is os ab ed ick ock ing ung ish ful less ness
-able ly ous ive ent ant ist sh th ch st tr br gr dr fl gl pl ö ä ü é ñ ß
-""".split()
+FOREIGN = Path(__file__).with_name("foreign_words.txt").read_text(encoding="utf-8").split()
+ONSETS = [*"bdfghklmnprstvwz", "sh", "th", "ch", "st", "tr", "br", "gr", "fl", "pl"]
+VOWELS = [*"aeiouäöüé"]
+ENDINGS = ["", "", "ed", "ing", "ish", "ful", "less", "ness", "able", "ly", "ous", "ive", "ent"]
 TRAINED = tuple(word for index, word in enumerate(FOREIGN) if index % HELD_OUT)
 UNSEEN = tuple(FOREIGN[::HELD_OUT])
 
 
 def made_up(rng: random.Random) -> str:
-    """A word of one to four syllables that means nothing."""
-    return "".join(rng.choice(SYLLABLES) for _ in range(rng.randint(1, 4)))
+    """A word of one to three syllables and an ending that means nothing."""
+    count = rng.randint(1, 3)
+    return "".join(rng.choice(ONSETS) + rng.choice(VOWELS) for _ in range(count)) + rng.choice(
+        ENDINGS
+    )
 
 
 def insert(text: str, rng: random.Random, words: tuple[str, ...] = TRAINED) -> str:

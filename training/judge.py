@@ -84,9 +84,7 @@ def look(image: Image.Image) -> Seen:
     border = np.ones(pixels.shape[:2], dtype=bool)
     border[FRAME:-FRAME, FRAME:-FRAME] = False
     background = _majority_colour(pixels[border])
-    objects = [
-        (int(mask.sum()), _look_at(pixels, mask)) for mask in masks(pixels, pixels[border])
-    ]
+    objects = [(int(mask.sum()), _look_at(pixels, mask)) for mask in masks(pixels, pixels[border])]
     objects.sort(key=lambda pair: -pair[0])
     return Seen(background, tuple(item for _, item in objects))
 

@@ -189,7 +189,8 @@ def _pattern() -> re.Pattern[str]:
     """As the world says it: its places are all that it says in many tries."""
     rng = random.Random(0)
     places = {say_place(row, col, rng) for row in range(3) for col in range(3) for _ in range(500)}
-    item = rf"(?:an?|the) {_one_of(SIZE_WORDS)} {_one(KNOWN_COLOURS)} {_one_of(KNOWN_SHAPE_WORDS, KNOWN_SHAPES)}"
+    shape = _one_of(KNOWN_SHAPE_WORDS, KNOWN_SHAPES)
+    item = rf"(?:an?|the) {_one_of(SIZE_WORDS)} {_one(KNOWN_COLOURS)} {shape}"
     relation = _one([*(word for said in RELATION_WORDS.values() for word in said), *BESIDE])
     colour = _one(KNOWN_COLOURS)
     forms = [

@@ -186,7 +186,9 @@ def main(arguments: list[str] | None = None) -> int:
     write(tuning.history, chosen, args.out)
     print(table(tuning.history, chosen))
     if chosen.step == 0:
-        print(f"no point keeps the old within {args.guard:.1%}: nothing is written", file=sys.stderr)
+        print(
+            f"no point keeps the old within {args.guard:.1%}: nothing is written", file=sys.stderr
+        )
         return BROKEN_GUARD
     tuning.checkpoint.set_weights(tuning.chosen)
     tuning.checkpoint.save(args.out)

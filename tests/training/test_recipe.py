@@ -3,7 +3,6 @@
 import random
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -207,14 +206,16 @@ def test_the_turbo_samples_at_its_points() -> None:
         assert scheduler.timesteps[0] == 999
 
 
-def test_tracks_run_beside_each_other_and_in_order(tmp_path: Path) -> None:
-    def waits_for(name: str, then: str) -> Sequence[str]:
-        code = f"import time, pathlib; f = pathlib.Path({str(tmp_path)!r})\nwhile not (f / {name!r}).exists(): time.sleep(0.01)\n(f / {then!r}).touch()"
-        return [sys.executable, "-c", code]
+def test_tracks_run_beside_each_other_and_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def waits_for(name: str, then: str) -> list[str]:
+        return ["sh", "-c", f"until [ -e {name} ]; do sleep 0.01; done; touch {then}"]
 
-    (tmp_path / "start").touch()
-    first = [list(waits_for("start", "a")), list(waits_for("b", "c"))]
-    second = [list(waits_for("a", "b")), list(waits_for("c", "d"))]
+    monkeypatch.chdir(tmp_path)
+    Path("start").touch()
+    first = [waits_for("start", "a"), waits_for("b", "c")]
+    second = [waits_for("a", "b"), waits_for("c", "d")]
     everything.run_tracks([first, second])
     assert (tmp_path / "d").exists()
 

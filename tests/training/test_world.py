@@ -75,7 +75,9 @@ def test_what_is_said_is_in_the_words() -> None:
         text, said = say(scene, rng)
         known = [word for words in SIZE_WORDS.values() for word in words]
         assert any(said.sizes) == any(word in text.lower().split() for word in known)
-        assert (said.background and scene.background != "grey") <= (scene.background in text.lower())
+        assert (said.background and scene.background != "grey") <= (
+            scene.background in text.lower()
+        )
 
 
 def test_captions_vary() -> None:
@@ -184,7 +186,8 @@ def test_soft_edges_are_seen() -> None:
     image = draw(Scene("white", (Object("heart", "blue", "large", 64, 64, 36),)))
     sharp = sharpness(image)
     soft = sharpness(image.resize((32, 32)).resize((IMAGE_SIZE, IMAGE_SIZE)))
-    assert sharp and soft
+    assert sharp
+    assert soft
     assert sharp.edge < 1
     assert soft.edge > 2 * sharp.edge
     assert sharp.fringe < 2
@@ -196,10 +199,12 @@ def test_fringes_and_uneven_areas_are_seen() -> None:
     fringed = pixels.copy()
     fringed[..., 0] = np.roll(pixels[..., 0], 2, axis=1)
     found = sharpness(Image.fromarray(fringed))
-    assert found and found.fringe > 20
+    assert found
+    assert found.fringe > 20
     pixels[:40] -= 10
     found = sharpness(Image.fromarray(pixels))
-    assert found and found.uneven >= 10
+    assert found
+    assert found.uneven >= 10
 
 
 def test_nothing_has_no_sharpness() -> None:

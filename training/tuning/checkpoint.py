@@ -91,7 +91,7 @@ class Checkpoint:
         return found
 
     def save(self, folder: Path) -> None:
-        """The adapter as `load_lora_weights` reads it, or the checkpoint whole, in half precision."""
+        """An adapter for `load_lora_weights`, or the whole checkpoint in half precision."""
         if self.rank:
             state = get_peft_model_state_dict(self.unet)
             StableDiffusionPipeline.save_lora_weights(folder, unet_lora_layers=state)
