@@ -32,7 +32,7 @@ from training.common import (
     to_images,
 )
 from training.feed import stream
-from training.latents import CHANNELS, LATENT_SIZE, compose, compose_anywhere, to_latents
+from training.latents import CHANNELS, LATENT_SIZE, Plane, compose, compose_anywhere, to_latents
 from training.world import GRID, IMAGE_SIZE, JITTER, RADII, SHAPES, Scene, sample_scene
 
 CROP = LATENT_SIZE // 2  # cells on a side of a close-up
@@ -87,7 +87,7 @@ def sample_scenes(rng: random.Random) -> tuple[Scene, Scene]:
     return scene, replace(scene, objects=tuple(objects))
 
 
-def sample(rng: random.Random, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def sample(rng: random.Random, size: int) -> tuple[Plane, Plane, Plane]:
     """A picture in -1…1, its latents, and those of the other scene, cut to `size` cells."""
     scene, other = sample_scenes(rng)
     draw = compose if scene.objects[0].size in RADII else compose_anywhere
@@ -195,7 +195,7 @@ def train(args: argparse.Namespace) -> None:
         else:
             found = model.encoder(pictures)[:, :CHANNELS]
             loss = (found - latents).square().mean() + (found - latents).abs().mean()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(part.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()

@@ -78,6 +78,8 @@ def say(scene: Scene, rng: random.Random, saying: Saying = AS_WRITTEN) -> tuple[
     """A caption and what of the scene it says."""
     background = say_background(scene.background, rng) if rng.random() < saying.background else ""
     place, relation = "", ""
+    colours: tuple[bool, ...]
+    sizes: tuple[bool, ...]
     if scene.relation is None:
         text, colour, size = _say_object(scene.objects[0], rng, saying)
         colours, sizes = (colour,), (size,)

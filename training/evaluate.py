@@ -157,7 +157,7 @@ def judged(
     said: Sequence[Said] | None = None,
 ) -> Figures:
     """One picture a case. said: what the captions say of the scenes; left out, all of them."""
-    told = said or [None] * len(cases)
+    told: Sequence[Said | None] = said or [None] * len(cases)
     verdicts = [
         (len(scene.objects), judge(scene, look(image), one))
         for (scene, _), image, one in zip(cases, images, told, strict=True)

@@ -38,7 +38,8 @@ def cover_of(item: Object) -> Plane:
     black, white = PALETTE["black"][0], PALETTE["white"][0]
     drawn = draw(Scene("black", (Object(item.shape, "white", "", item.x, item.y, item.radius),)))
     pixels = np.asarray(drawn)[..., 0].astype(np.float32)
-    return np.clip((pixels - black) / (white - black), 0, 1)
+    covered: Plane = np.clip((pixels - black) / (white - black), 0, 1)
+    return covered
 
 
 @cache

@@ -150,7 +150,8 @@ def fields_loss(
 
 def blocks_of(latents: torch.Tensor) -> torch.Tensor:
     """Latents [n, 4, 16, 16] as blocks [n, 16, 64], row by row."""
-    return functional.pixel_unshuffle(latents, LATENT_SIZE // BLOCKS).flatten(2).transpose(1, 2)
+    blocks: torch.Tensor = functional.pixel_unshuffle(latents, LATENT_SIZE // BLOCKS)
+    return blocks.flatten(2).transpose(1, 2)
 
 
 def canvas_loss(heads: Heads, states: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:

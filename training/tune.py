@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator  # type: ignore[import-untyped]
 from tqdm import tqdm
 
 from training.common import cosine, save_atomically

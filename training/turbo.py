@@ -141,7 +141,7 @@ def train(args: argparse.Namespace) -> StableDiffusionPipeline:
         v = student(mixed, noise.timesteps[points], words).sample
         error = (noise.clean(mixed, v, points) - target).square() * object_weights(latents)
         loss = error.mean()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()

@@ -21,7 +21,6 @@ from training.feed import stream
 from training.foreign import TRAINED, UNSEEN, insert
 from training.latents import (
     CHANNELS,
-    GRID,
     LATENT_SIZE,
     compose,
     compose_anywhere,
@@ -31,7 +30,7 @@ from training.latents import (
 from training.text_encoder import FIELDS, LAYOUTS, blocks_of, labels_of, sample
 from training.tokenizer import build_tokenizer
 from training.turbo import POINTS, Noise, build_turbo_scheduler
-from training.world import IMAGE_SIZE, draw, sample_written
+from training.world import GRID, IMAGE_SIZE, draw, sample_written
 
 
 @pytest.fixture(scope="module")

@@ -39,8 +39,10 @@ class Example:
             image = file.convert("RGB")
         side = min(image.size)
         left, top = ((length - side) // 2 for length in image.size)
-        square = image.crop((left, top, left + side, top + side))
-        return square.resize((size, size), Image.Resampling.LANCZOS) if side != size else square
+        square: Image.Image = image.crop((left, top, left + side, top + side))
+        if side != size:
+            square = square.resize((size, size), Image.Resampling.LANCZOS)
+        return square
 
 
 def read_examples(place: Path, class_column: str | None = None) -> list[Example]:

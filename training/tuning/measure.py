@@ -45,16 +45,15 @@ def loss_of(
         ValueError: the checkpoint predicts neither the noise, nor v, nor the sample.
     """
     kind = scheduler.config.prediction_type
-    targets = {
-        "epsilon": lambda: noise,
-        "v_prediction": lambda: scheduler.get_velocity(latents, noise, timesteps),
-        "sample": lambda: latents,
-    }
+    targets = {"epsilon": noise, "sample": latents}
+    if kind == "v_prediction":
+        targets[kind] = scheduler.get_velocity(latents, noise, timesteps)
     if kind not in targets:
-        raise ValueError(f"prediction_type {kind!r} is none of {', '.join(targets)}")
+        raise ValueError(f"prediction_type {kind!r} is neither epsilon, v_prediction nor sample")
     noisy = scheduler.add_noise(latents, noise, timesteps)
     found = checkpoint.unet(noisy, timesteps, words).sample
-    return (found.float() - targets[kind]().float()).square().mean(dim=(1, 2, 3))
+    error: torch.Tensor = found.float() - targets[kind].float()
+    return error.square().mean(dim=(1, 2, 3))
 
 
 @torch.no_grad()
