@@ -78,6 +78,7 @@ def build_unet() -> UNet2DConditionModel:
         norm_num_groups=4,  # many small groups would wipe out flat colours
     )
     torch.nn.init.zeros_(unet.conv_out.weight)
+    torch.nn.init.zeros_(unet.conv_out.bias)
     return unet
 
 
