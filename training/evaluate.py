@@ -248,7 +248,7 @@ def main() -> None:
     parser.add_argument("--search-prompts", type=int, default=64)
     parser.add_argument("--steps", type=int, help="no search: this many steps")
     parser.add_argument("--guidance", type=float, default=2.0, help="with --steps")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--no-card", action="store_true", help="only print the figures")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)

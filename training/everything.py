@@ -72,6 +72,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=9.0, help="for all of it")
     parser.add_argument("--prompts", type=int, default=320, help="for the evaluation")
+    parser.add_argument("--search-prompts", type=int, default=64, help="for steps and guidance")
     parser.add_argument("--work", type=Path, default=WORK_DIRECTORY)
     parser.add_argument("--output", type=Path, default=CHECKPOINT)
     args = parser.parse_args()
@@ -83,7 +84,8 @@ def main() -> None:
     run_tracks([[parts["decoder"], parts["encoder"]], [parts["text_encoder"], parts["diffusion"]]])
     output = str(args.output)
     run("export", "--work", str(args.work), "--output", output)
-    run("evaluate", "--checkpoint", output, "--prompts", str(args.prompts))
+    counts = ["--prompts", str(args.prompts), "--search-prompts", str(args.search_prompts)]
+    run("evaluate", "--checkpoint", output, *counts)
     large = [path for path in args.output.rglob("*") if path.stat().st_size > LARGEST_FILE]
     if large:
         raise SystemExit(f"larger than {LARGEST_FILE} bytes: {', '.join(map(str, large))}")
