@@ -45,7 +45,9 @@ def cover_of(item: Object) -> Plane:
 @cache
 def cell_cover(shape: str, size: str) -> Plane:
     """`cover` averaged over the latents' cells, [16, 16]."""
-    return cover(shape, size).reshape(LATENT_SIZE, GRID, LATENT_SIZE, GRID).mean(axis=(1, 3))
+    cells = cover(shape, size).reshape(LATENT_SIZE, GRID, LATENT_SIZE, GRID)
+    mean: Plane = cells.mean(axis=(1, 3))
+    return mean
 
 
 def compose(scene: Scene, side: int) -> tuple[Plane, Plane]:

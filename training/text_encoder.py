@@ -157,7 +157,8 @@ def blocks_of(latents: torch.Tensor) -> torch.Tensor:
 def canvas_loss(heads: Heads, states: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
     """The error of the canvas, where cells with an object count more; small objects as large."""
     error = (heads.blocks(states[:, -CANVAS:]) - blocks_of(latents)).square()
-    return (error * blocks_of(object_weights(latents))).mean()
+    weighted: torch.Tensor = error * blocks_of(object_weights(latents))
+    return weighted.mean()
 
 
 @dataclass(frozen=True)
