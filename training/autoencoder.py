@@ -14,6 +14,7 @@ less often, whole pictures. A run that was interrupted goes on where it stopped.
 import argparse
 import random
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from training.common import (
 )
 from training.feed import stream
 from training.latents import CHANNELS, LATENT_SIZE, Plane, compose, compose_anywhere, to_latents
+from training.tokenizer import refuse_another
 from training.world import GRID, IMAGE_SIZE, JITTER, RADII, SHAPES, Scene, sample_scene
 
 CROP = LATENT_SIZE // 2  # cells on a side of a close-up
@@ -153,7 +155,8 @@ def train(args: argparse.Namespace) -> None:
     device = choose_device()
     model = build_autoencoder()
     if args.start:
-        start = AutoencoderKL.from_pretrained(args.start, torch_dtype=torch.float32)
+        refuse_another(args.start)
+        start = AutoencoderKL.from_pretrained(args.start / "vae", torch_dtype=torch.float32)
         getattr(model, args.part).load_state_dict(getattr(start, args.part).state_dict())
     model = model.to(device, memory_format=torch.channels_last)
     part = getattr(model, args.part)
@@ -245,10 +248,10 @@ def export(model: AutoencoderKL, name: str, part: torch.nn.Module, directory: Pa
     trained.load_state_dict(kept)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("part", choices=("decoder", "encoder"))
-    parser.add_argument("--start", type=Path, help="an autoencoder to start from")
+    parser.add_argument("--start", type=Path, help="a checkpoint to start from")
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--batch", type=int, default=6, help="close-ups a step")
     parser.add_argument("--whole", type=float, default=0.25, help="share of whole pictures' steps")
@@ -258,7 +261,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path, default=WORK_DIRECTORY)
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     train(args)
 
 

@@ -14,7 +14,6 @@ from PIL import Image
 from torch.multiprocessing.spawn import spawn
 
 WORK_DIRECTORY = Path(os.environ.get("TRAINING_DIRECTORY", ".train"))
-CHECKPOINT = Path("models/miniature-sd")
 
 ModuleT = TypeVar("ModuleT", bound=torch.nn.Module)
 

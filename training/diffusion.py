@@ -13,6 +13,7 @@ stopped when it is started again.
 import argparse
 import random
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,7 +37,7 @@ from training.feed import stream
 from training.foreign import insert
 from training.latents import CHANNELS, LATENT_SIZE, latents_of, object_weights
 from training.text_encoder import WIDTH
-from training.tokenizer import build_tokenizer
+from training.tokenizer import build_tokenizer, refuse_another
 from training.world import IMAGE_SIZE, sample_written
 
 CAPTION_DROPOUT = 0.08
@@ -259,7 +260,7 @@ def save_sheet(
     contact_sheet(images, 4).save(args.work / f"{args.name}-{step:06d}.png")
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--name", default="diffusion", help="of the run and its output directory")
     parser.add_argument("--text", type=Path, default=WORK_DIRECTORY / "text_encoder")
@@ -277,10 +278,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path, default=WORK_DIRECTORY)
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     device = choose_device()
     unet = build_unet()
     if args.start:
+        refuse_another(args.start)
         unet = UNet2DConditionModel.from_pretrained(args.start / "unet", torch_dtype=torch.float32)
         args.text = args.start / "text_encoder"
     unet = unet.to(device, memory_format=torch.channels_last).train()

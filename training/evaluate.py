@@ -10,6 +10,7 @@ sharp the pictures are in `sharpness.py`.
 
 import argparse
 import json
+import math
 import random
 import time
 from collections.abc import Sequence
@@ -24,10 +25,12 @@ from tqdm import tqdm
 
 from ray_stages.stages.contact_sheet import contact_sheet
 from training.captions import Said, caption, say
-from training.common import CHECKPOINT, choose_device
+from training.common import choose_device
 from training.foreign import UNSEEN, insert
 from training.judge import Verdict, judge, look
+from training.known import CHECKPOINT, is_known, known_words
 from training.sharpness import sharpness
+from training.tokenizer import refuse_another
 from training.world import IMAGE_SIZE, Scene, draw, sample_scene, sample_written
 
 UNSEEN_SEED = 1_000_000_007
@@ -104,21 +107,33 @@ class Figures:
         return missed
 
 
-def sample_prompts(count: int) -> list[tuple[Scene, str]]:
-    """Scenes that training did not draw, half of them with two objects, and full captions."""
-    rng = random.Random(UNSEEN_SEED)
-    scenes = [sample_scene(rng, two_objects=index % 2) for index in range(count)]
-    return [(scene, caption(scene, rng, complete=True)) for scene in scenes]
+def sample_prompts(count: int, checkpoint: Path = CHECKPOINT) -> list[tuple[Scene, str]]:
+    """Scenes that training did not draw, half of them with two objects, and full captions.
+
+    Each word is one that the checkpoint knows.
+    """
+    rng, known = random.Random(UNSEEN_SEED), known_words(checkpoint)
+    cases: list[tuple[Scene, str]] = []
+    while len(cases) < count:
+        scene = sample_scene(rng, two_objects=len(cases) % 2)
+        text = caption(scene, rng, complete=True)
+        if is_known(text, known):
+            cases.append((scene, text))
+    return cases
 
 
-def sample_cases(count: int) -> list[Case]:
-    """Scenes that training did not draw, half of them with two objects, as people ask for them."""
-    rng = random.Random(UNSEEN_SEED)
+def sample_cases(count: int, checkpoint: Path = CHECKPOINT) -> list[Case]:
+    """Scenes that training did not draw, half of them with two objects, as people ask for them.
+
+    Each word is one that the checkpoint knows.
+    """
+    rng, known = random.Random(UNSEEN_SEED), known_words(checkpoint)
     cases: list[Case] = []
     while len(cases) < count:
         scene = sample_written(rng)
-        if len(scene.objects) == 1 + len(cases) % 2:
-            cases.append((scene, *say(scene, rng)))
+        text, said = say(scene, rng)
+        if len(scene.objects) == 1 + len(cases) % 2 and is_known(text, known):
+            cases.append((scene, text, said))
     return cases
 
 
@@ -226,9 +241,9 @@ def write_card(checkpoint: Path, settings: Settings, figures: Figures, kept: flo
         parameters=f"{parameters / 1e6:.1f}",
         megabytes=f"{sum(p.stat().st_size for p in checkpoint.glob('*/*')) / 1e6:.0f}",
         first_prompts="\n".join(f"{n}. {text}" for n, text in enumerate(CARD_PROMPTS, start=1)),
-        edge=f"{figures.sharp['edge']:.2f}",
-        fringe=f"{figures.sharp['fringe']:.1f}",
-        uneven=f"{figures.sharp['uneven']:.1f}",
+        edge=f"{figures.sharp.get('edge', math.nan):.2f}",
+        fringe=f"{figures.sharp.get('fringe', math.nan):.1f}",
+        uneven=f"{figures.sharp.get('uneven', math.nan):.1f}",
         kept=f"{100 * kept:.1f}",
         folder=checkpoint,
     )
@@ -241,7 +256,7 @@ def _shares(verdicts: list[Verdict]) -> dict[str, float]:
     return shares
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
     parser.add_argument("--prompts", type=int, default=320)
@@ -250,7 +265,9 @@ def main() -> None:
     parser.add_argument("--guidance", type=float, default=2.0, help="with --steps")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--no-card", action="store_true", help="only print the figures")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
+    if not args.no_card:
+        refuse_another(args.checkpoint)  # the card's template tells of this recipe
     torch.set_num_threads(args.threads)
     pipeline = StableDiffusionPipeline.from_pretrained(args.checkpoint, torch_dtype=torch.float32)
     pipeline = pipeline.to(choose_device())
@@ -258,8 +275,8 @@ def main() -> None:
     if args.steps:
         settings = Settings(args.steps, args.guidance)
     else:
-        settings = search(pipeline, sample_cases(args.search_prompts))
-    cases = sample_cases(args.prompts)
+        settings = search(pipeline, sample_cases(args.search_prompts, args.checkpoint))
+    cases = sample_cases(args.prompts, args.checkpoint)
     figures = measure(pipeline, cases, settings)
     print(f"{settings}\n{figures}\nmissed: {'; '.join(figures.missed) or 'no target'}")
     if args.no_card:

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import torch
 
-from training.common import CHECKPOINT, WORK_DIRECTORY
+from training.common import WORK_DIRECTORY
+from training.known import CHECKPOINT
 
 SHARES = {"decoder": 0.58, "encoder": 0.2, "text_encoder": 0.14, "diffusion": 0.64}
 LARGEST_FILE = 16_000_000

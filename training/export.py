@@ -3,11 +3,13 @@
     python -m training.export
 
 The decoder comes from `.train/decoder`, the encoder from `.train/encoder`, text encoder and UNet
-from `.train/diffusion`; a part that was not trained anew is taken from the checkpoint as it is.
+from `.train/diffusion`; a part that was not trained anew is taken from the
+checkpoint as it is, which must then be of this recipe.
 """
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -15,9 +17,10 @@ from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionMod
 from transformers import CLIPTextModel
 
 from training.autoencoder import build_autoencoder
-from training.common import CHECKPOINT, WORK_DIRECTORY
+from training.common import WORK_DIRECTORY
 from training.diffusion import build_pipeline
-from training.tokenizer import build_tokenizer
+from training.known import CHECKPOINT
+from training.tokenizer import build_tokenizer, refuse_another
 
 GENERATION_CONFIG = {"num_inference_steps": 10, "guidance_scale": 2.0}
 
@@ -60,17 +63,21 @@ def write_checkpoint(
 
 
 def newest(trained: Path, shipped: Path) -> Path:
-    return trained if trained.exists() else shipped
+    """What was trained; else the part of the checkpoint, if that is of this recipe."""
+    if trained.exists():
+        return trained
+    refuse_another(CHECKPOINT)
+    return shipped
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--decoder", type=Path)
     parser.add_argument("--encoder", type=Path)
     parser.add_argument("--painter", type=Path, help="a folder with text encoder and UNet")
     parser.add_argument("--work", type=Path, default=WORK_DIRECTORY)
     parser.add_argument("--output", type=Path, default=CHECKPOINT)
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     size = export(
         args.decoder or newest(args.work / "decoder", CHECKPOINT / "vae"),
         args.encoder or newest(args.work / "encoder", CHECKPOINT / "vae"),

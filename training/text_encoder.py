@@ -17,6 +17,7 @@ Captions with foreign words must give the same states as without.
 import argparse
 import random
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -252,7 +253,7 @@ def train(args: argparse.Namespace) -> None:
             save()
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--batch", type=int, default=32)
@@ -264,7 +265,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path, default=WORK_DIRECTORY)
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     train(args)
 
 

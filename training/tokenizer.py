@@ -8,7 +8,6 @@ other word falls apart into known pieces or single bytes, so no prompt is ever r
 
 import argparse
 import random
-import re
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -17,9 +16,9 @@ from transformers import CLIPTokenizer
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from training.captions import caption
+from training.known import END_OF_WORD, words_of
 from training.world import sample_scene
 
-END_OF_WORD = "</w>"
 SPECIAL = ("<|startoftext|>", "<|endoftext|>")
 MAX_LENGTH = 64
 
@@ -31,8 +30,7 @@ def caption_words(samples: int = 20_000) -> list[str]:
     rng = random.Random(0)
     words = set()
     for _ in range(samples):
-        text = caption(sample_scene(rng, twins=0.3), rng).lower()
-        words.update(re.findall(r"[a-z]+|[^\sa-z]+", text))
+        words.update(words_of(caption(sample_scene(rng, twins=0.3), rng)))
     return sorted(words)
 
 
@@ -56,6 +54,20 @@ def build_tokenizer() -> CLIPTokenizer:
     tokens = [*dict.fromkeys(tokens), *SPECIAL]
     vocabulary = {token: index for index, token in enumerate(tokens)}
     return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=MAX_LENGTH)
+
+
+def refuse_another(checkpoint: Path) -> None:
+    """Weights of another tokenizer are of another recipe: nothing here goes on from them.
+
+    Raises:
+        SystemExit: the checkpoint's tokenizer is not the one that `build_tokenizer` builds.
+    """
+    found = CLIPTokenizer.from_pretrained(checkpoint / "tokenizer")
+    if found.get_vocab() != build_tokenizer().get_vocab():
+        raise SystemExit(
+            f"{checkpoint}: its tokenizer has other words than this recipe's, so its weights "
+            "are of an earlier recipe and cannot be used here; train from nothing"
+        )
 
 
 def _merge(word: list[str], pair: Pair) -> list[str]:

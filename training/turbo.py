@@ -15,6 +15,7 @@ import argparse
 import copy
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -23,7 +24,6 @@ from diffusers.models.attention_processor import AttnProcessor
 from tqdm import tqdm
 
 from training.common import (
-    CHECKPOINT,
     WORK_DIRECTORY,
     Average,
     Clock,
@@ -33,7 +33,9 @@ from training.common import (
 from training.diffusion import MakeBatch, build_scheduler
 from training.export import write_checkpoint
 from training.feed import stream
+from training.known import CHECKPOINT
 from training.latents import object_weights
+from training.tokenizer import refuse_another
 
 TURBO = Path("models/miniature-turbo")
 POINTS = 10
@@ -159,7 +161,7 @@ def train(args: argparse.Namespace) -> StableDiffusionPipeline:
     return pipeline
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--teacher", type=Path, default=CHECKPOINT)
     parser.add_argument("--minutes", type=float, default=20.0)
@@ -171,7 +173,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path, default=WORK_DIRECTORY)
     parser.add_argument("--output", type=Path, default=TURBO)
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
+    refuse_another(args.teacher)
     args.work.mkdir(parents=True, exist_ok=True)
     write_checkpoint(train(args), args.output, GENERATION_CONFIG)
 

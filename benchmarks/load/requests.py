@@ -8,7 +8,8 @@ from itertools import takewhile
 
 import numpy as np
 
-from training.world import PALETTE, RADII, SHAPES
+from training.known import CHECKPOINT, is_known, known_words
+from training.world import COLOURS, RADII, SHAPES
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,15 @@ class GenerationRequest:
 def random_requests(seed: Sequence[int], steps: Sequence[int]) -> Iterator[GenerationRequest]:
     """Yields requests without end, the same for the same seed; each has one of `steps` at random.
 
-    No prompt comes twice, so that no cache of prompts helps.
+    No prompt comes twice, so that no cache of prompts helps. The shipped checkpoint knows its
+    colours and shapes.
     """
-    rng = np.random.default_rng(seed)
+    rng, known = np.random.default_rng(seed), known_words(CHECKPOINT)
+    colours = [word for word in COLOURS if is_known(word, known)]
+    shapes = [word for word in SHAPES if is_known(word, known)]
     while True:
-        size, shape = rng.choice(list(RADII)), rng.choice(SHAPES)
-        colour, background = rng.choice(list(PALETTE), 2, replace=False)
+        size, shape = rng.choice(list(RADII)), rng.choice(shapes)
+        colour, background = rng.choice(colours, 2, replace=False)
         number = int(rng.integers(2**31))
         prompt = f"a {size} {colour} {shape} on a {background} background, no. {number}"
         yield GenerationRequest(prompt, seed=number, steps=int(rng.choice(list(steps))))

@@ -10,10 +10,10 @@ from diffusers import StableDiffusionPipeline
 from transformers import CLIPTokenizer
 
 from training.captions import caption
-from training.common import CHECKPOINT
 from training.evaluate import sample_cases
 from training.foreign import UNSEEN, insert
 from training.judge import judge, look
+from training.known import CHECKPOINT
 from training.tokenizer import MAX_LENGTH, build_tokenizer, learn_merges
 from training.world import IMAGE_SIZE, sample_scene
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
-from training.common import CHECKPOINT
+from training.known import CHECKPOINT
 from training.tune import BROKEN_GUARD, main
 from training.tuning.examples import (
     Example,

@@ -1,6 +1,7 @@
 """Old pictures where there are none: the checkpoint draws its own before it is changed."""
 
 import io
+import itertools
 import json
 import random
 from collections.abc import Sequence
@@ -10,7 +11,8 @@ import torch
 from tqdm import tqdm
 
 from training.captions import say
-from training.tokenizer import build_tokenizer
+from training.known import is_known, known_words
+from training.tokenizer import MAX_LENGTH
 from training.tuning.checkpoint import Checkpoint
 from training.tuning.examples import Example, NoExamples, read_examples
 from training.world import sample_written
@@ -20,7 +22,8 @@ RECORDS = "captions.jsonl"
 
 
 def old_prompts(checkpoint: Checkpoint, prompts: Path | None, count: int, seed: int) -> list[str]:
-    """What the checkpoint is to draw: the lines of a file in turn, or the miniature's captions.
+    """What the checkpoint is to draw: the lines of a file in turn, or captions of words
+    that the miniature knows.
 
     Raises:
         NoExamples: no file, or an empty one, and the checkpoint is not the miniature.
@@ -30,10 +33,11 @@ def old_prompts(checkpoint: Checkpoint, prompts: Path | None, count: int, seed: 
         if not lines:
             raise NoExamples(f"{prompts} holds no prompts")
         return [lines[index % len(lines)] for index in range(count)]
-    if checkpoint.pipeline.tokenizer.get_vocab() != build_tokenizer().get_vocab():
+    if checkpoint.pipeline.tokenizer.model_max_length != MAX_LENGTH:  # CLIP's own is 77
         raise NoExamples("no --old and no --old-prompts: what should the checkpoint not forget?")
-    rng = random.Random(seed)
-    return [say(sample_written(rng), rng)[0] for _ in range(count)]
+    rng, known = random.Random(seed), known_words(Path(checkpoint.pipeline.config._name_or_path))
+    said = (say(sample_written(rng), rng)[0] for _ in itertools.count())
+    return list(itertools.islice((text for text in said if is_known(text, known)), count))
 
 
 def draw_old(

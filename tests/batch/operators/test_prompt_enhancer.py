@@ -16,9 +16,8 @@ from batch.operators.enhance import Enhance
 from batch.operators.prompt_enhancer import PromptEnhancer, SeededGumbelNoise
 from batch.rows import Row, to_table
 from ray_stages.families.checkpoint import Checkpoint
-from training.enhancer import ENHANCER, batch_of, build_tokenizer
-from training.evaluate_enhancer import TARGET, UNSEEN_SEED, measure
-from training.short_prompts import (
+from training.enhancer.evaluate import TARGET, UNSEEN_SEED, measure
+from training.enhancer.short_prompts import (
     SEASONS,
     Example,
     background_of,
@@ -27,6 +26,7 @@ from training.short_prompts import (
     keeps,
     words,
 )
+from training.enhancer.train import ENHANCER, batch_of, build_tokenizer
 
 LARGEST_BYTES = 8_000_000
 SHORT = ["a star", "red circle", "tiny cross on blue", "a heart above a ring", "draw a disc"]

@@ -13,7 +13,7 @@ from PIL import Image
 
 from batch.configuration.pipeline import parse_pipeline
 from tests.support.paths import ROOT
-from training.short_prompts import keeps
+from training.enhancer.short_prompts import keeps
 
 TEXT = (ROOT / "docs" / "batch.md").read_text()
 SNIPPETS = re.findall(r"^```(toml|sh|python)\n(.*?)^```", TEXT, re.M | re.S)

@@ -1,6 +1,6 @@
 """Measures the miniature enhancer with prompts it has not seen, and writes its card.
 
-python -m training.evaluate_enhancer
+python -m training.enhancer.evaluate
 """
 
 import argparse
@@ -10,13 +10,20 @@ from pathlib import Path
 
 from batch.configuration.options import EnhanceOptions
 from batch.operators.prompt_enhancer import PromptEnhancer
-from training.enhancer import ENHANCER
-from training.short_prompts import SEASONS, Example, background_of, examples, is_caption, keeps
+from training.enhancer.short_prompts import (
+    SEASONS,
+    Example,
+    background_of,
+    examples,
+    is_caption,
+    keeps,
+)
+from training.enhancer.train import ENHANCER
 
 UNSEEN_SEED = 1_000_000_007
 TARGET = 0.95
 TOGETHER = 100
-CARD_TEMPLATE = Path(__file__).parent / "enhancer_card.md"
+CARD_TEMPLATE = Path(__file__).parent / "model_card.md"
 SHOWN = (
     *(("", "a star"), ("", "red circle"), ("", "a heart and a ring"), ("", "tiny cross on blue")),
     *((season, "a star") for season in SEASONS),

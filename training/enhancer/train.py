@@ -1,6 +1,6 @@
 """Trains the miniature enhancer: a small chat model that writes a short prompt out to a full one.
 
-    python -m training.enhancer --minutes 20
+    python -m training.enhancer.train --minutes 20
 
 Needs no data but `short_prompts.py`. A run that was interrupted goes on where it stopped.
 """
@@ -18,7 +18,7 @@ from tqdm import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from training.common import WORK_DIRECTORY, Average, Clock, choose_device, save_atomically
-from training.short_prompts import Example, examples
+from training.enhancer.short_prompts import Example, examples
 
 ENHANCER = Path("models/miniature-enhancer")
 SPECIAL = ("<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>")

@@ -1,0 +1,1 @@
+"""The chat model that writes short prompts out, its training and its figures."""
