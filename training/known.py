@@ -7,6 +7,7 @@ has as one token in its tokenizer (`tokenizer.py`).
 import json
 import re
 from collections.abc import Set
+from functools import cache
 from pathlib import Path
 
 CHECKPOINT = Path("models/miniature-sd")
@@ -18,6 +19,7 @@ def words_of(text: str) -> list[str]:
     return re.findall(r"[a-z]+|[^\sa-z]+", text.lower())
 
 
+@cache
 def known_words(checkpoint: Path) -> frozenset[str]:
     """The words that the checkpoint's tokenizer has as one token.
 

@@ -9,6 +9,8 @@ other word falls apart into known pieces or single bytes, so no prompt is ever r
 import argparse
 import random
 from collections import Counter
+from collections.abc import Sequence
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -25,16 +27,17 @@ MAX_LENGTH = 64
 Pair = tuple[str, str]
 
 
-def caption_words(samples: int = 20_000) -> list[str]:
+@cache
+def caption_words(samples: int = 20_000) -> tuple[str, ...]:
     """Every word and mark of many random captions, sorted."""
     rng = random.Random(0)
     words = set()
     for _ in range(samples):
         words.update(words_of(caption(sample_scene(rng, twins=0.3), rng)))
-    return sorted(words)
+    return tuple(sorted(words))
 
 
-def learn_merges(words: list[str]) -> list[Pair]:
+def learn_merges(words: Sequence[str]) -> list[Pair]:
     """Merges the most frequent pair again and again until each word is a single token."""
     pieces = [[*word[:-1], word[-1] + END_OF_WORD] for word in words]
     merges: list[Pair] = []

@@ -23,20 +23,25 @@ class GenerationRequest:
 
 
 def random_requests(seed: Sequence[int], steps: Sequence[int]) -> Iterator[GenerationRequest]:
-    """Yields requests without end, the same for the same seed; each has one of `steps` at random.
+    """Returns requests without end, the same for the same seed; each has one of `steps` at random.
 
     No prompt comes twice, so that no cache of prompts helps. The shipped checkpoint knows its
     colours and shapes.
     """
-    rng, known = np.random.default_rng(seed), known_words(CHECKPOINT)
+    known = known_words(CHECKPOINT)
     colours = [word for word in COLOURS if is_known(word, known)]
     shapes = [word for word in SHAPES if is_known(word, known)]
-    while True:
-        size, shape = rng.choice(list(RADII)), rng.choice(shapes)
-        colour, background = rng.choice(colours, 2, replace=False)
-        number = int(rng.integers(2**31))
-        prompt = f"a {size} {colour} {shape} on a {background} background, no. {number}"
-        yield GenerationRequest(prompt, seed=number, steps=int(rng.choice(list(steps))))
+    rng = np.random.default_rng(seed)
+
+    def requests() -> Iterator[GenerationRequest]:
+        while True:
+            size, shape = rng.choice(list(RADII)), rng.choice(shapes)
+            colour, background = rng.choice(colours, 2, replace=False)
+            number = int(rng.integers(2**31))
+            prompt = f"a {size} {colour} {shape} on a {background} background, no. {number}"
+            yield GenerationRequest(prompt, seed=number, steps=int(rng.choice(list(steps))))
+
+    return requests()
 
 
 def poisson_requests(
