@@ -24,7 +24,7 @@ def exports_dir(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Pat
 
 @pytest.fixture
 def target_for(exports_dir: Path) -> Iterator[Callable[[Checkpoint], Target]]:
-    """The CPU, one thread, as the target of the networks of a checkpoint."""
+    """The CPU, one thread, for the networks of a checkpoint."""
     yield lambda one: Target(torch.device("cpu"), 1, exports_dir, Calibration(one).inputs_of)
     forget_traced_networks()
 

@@ -16,7 +16,6 @@ from ray_stages.runtimes.exports import ExportCache
 from ray_stages.runtimes.network import Network
 from ray_stages.runtimes.parity import LIMITS, ParityCheck
 from ray_stages.runtimes.target import Target
-from ray_stages.serving import calibration
 from ray_stages.settings import Settings, UNetSettings
 
 NETWORKS: dict[str, Callable[[Checkpoint], Network]] = {
@@ -46,9 +45,8 @@ def test_a_runtime_agrees_with_pytorch(
 
 @pytest.mark.parametrize("name", [name for name in NETWORKS if name != "unet_with_deep"])
 def test_int8_is_calibrated_and_smaller(
-    name: str, target_for: TargetFor, exports_dir: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, target_for: TargetFor, exports_dir: Path
 ) -> None:
-    monkeypatch.setattr(calibration, "STEPS", 2)
     checkpoint = Checkpoint(Settings(device="cpu", unet=UNetSettings(deep_every=2)))
     network = NETWORKS[name](checkpoint)
     runtime = RUNTIME_MODULES["openvino"].open_network(network, "int8", target_for(checkpoint))
