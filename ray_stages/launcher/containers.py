@@ -73,6 +73,7 @@ def triton(settings: Settings, console: Console, stopped: threading.Event) -> No
             return
         server.start(dict(os.environ))
         if _watch(settings, stopped, node.fault, server.server_fault, until=server.is_ready):
+            server.close_shared_memory()
             console.print("tritonserver is ready")
         _watch(settings, stopped, node.fault, server.fault)
         server.drain()

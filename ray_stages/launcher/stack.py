@@ -180,6 +180,7 @@ class Stack:
         self._triton.start({**self._environment, "RAY_ADDRESS": self._ray_address})
         # The stubs appear one by one, so a missing stub is no fault during the start.
         self._wait_until(self._triton.is_ready, self._triton.server_fault)
+        self._triton.close_shared_memory()
 
     def _wait_until(
         self,

@@ -132,7 +132,6 @@ class TritonServer:
         }
         self.drain_file.unlink(missing_ok=True)
         command = [str(distribution.binary), *self._options(distribution)]
-        # Prompts and pictures are in shared memory: no other user of the machine may read it.
         self.process = start_child(
             command, env=environment, stdout=self.log, stderr=self.log, umask=0o077
         )
@@ -204,6 +203,18 @@ class TritonServer:
         except (OSError, ValueError):
             return False
 
+    def close_shared_memory(self) -> None:
+        """Lets no other user of the machine read the prompts and pictures in shared memory.
+
+        Triton's library gives its segments their mode itself, whatever the umask says. It makes
+        them while it starts, so this is called when it is ready, and before the first request.
+        """
+        for segment in self._segments():
+            segment.chmod(0o600)
+
+    def _segments(self) -> list[Path]:
+        return list(Path("/dev/shm").glob(f"{self.name}*"))
+
     def drain(self) -> None:
         """Refuses new requests; returns when none is in flight, or after DRAIN_SECONDS.
 
@@ -226,7 +237,7 @@ class TritonServer:
         for stub in psutil.wait_procs(stubs, timeout=2)[1]:
             with contextlib.suppress(psutil.NoSuchProcess):  # it has ended by itself
                 stub.kill()
-        for segment in Path("/dev/shm").glob(f"{self.name}*"):
+        for segment in self._segments():
             segment.unlink(missing_ok=True)
         self.process = None
 
