@@ -87,10 +87,8 @@ class Stack:
                 self.console.print(
                     f"{event['event']} {event.get('stage', '')} {event.get('status', '')}"
                 )
-            if fault := self._ray_fault():
-                self._restart(fault, with_ray=True)
-            elif fault := self._triton.fault():
-                self._restart(fault, with_ray=False)
+            if fault := self._ray_fault() or self._triton.fault():
+                self._restart(fault)
             if self._gateway and self._gateway.has_ended():
                 self.restarts += 1
                 self.console.print("the gateway has ended: bringing it back")
@@ -109,19 +107,24 @@ class Stack:
     def remove_logs(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _restart(self, fault: str, *, with_ray: bool) -> None:
+    def _restart(self, fault: str) -> None:
         """Raises StackFailed if the last attempt fails too."""
         begin = time.monotonic()
         self.restarts += 1
         self.console.print(f"{fault}: bringing it back")
-        self._with_retries(lambda: self._start_again(with_ray))
+        self._with_retries(self._start_again)
         self.console.print(f"back after {time.monotonic() - begin:.1f} s")
 
-    def _start_again(self, with_ray: bool) -> None:
+    def _start_again(self) -> None:
+        """A Ray that runs stays, so that another try of tritonserver need not wait for stages."""
         self._triton.stop(STOP_SECONDS)
-        if with_ray or self._ray_fault():
+        if self._ray_fault():
             self._stop_ray()
-            self._start_ray(lambda text: None)
+            try:
+                self._start_ray(lambda text: None)
+            except StackFailed:
+                self._stop_ray()
+                raise
         self._start_triton()
 
     def _with_retries(self, start: Callable[[], None]) -> None:

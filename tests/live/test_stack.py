@@ -16,6 +16,7 @@ from tests.support.stacks import (
     IMAGE_TO_IMAGE_STAGES,
     STAGES,
     STAR,
+    START_SECONDS,
     Stack,
     fetch,
     image_to_image_options,
@@ -127,6 +128,6 @@ def test_a_part_that_dies_is_noticed_within_5_seconds_and_comes_back(
     noticed, came_back = said("bringing it back"), said("back after")
     stack.processes(name)[0].kill()
     assert wait_until(lambda: said("bringing it back") > noticed, 5 + 1)
-    back = wait_until(lambda: said("back after") > came_back, 180)
+    back = wait_until(lambda: said("back after") > came_back, START_SECONDS)
     assert back, f"{stack.output.read_text()}\n{stack.log('triton')[-2000:]}"
     assert looks_like_the_star(stack.draw(STAR, seed=7)[0])

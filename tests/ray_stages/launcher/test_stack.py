@@ -44,9 +44,19 @@ def output_of(stack: Stack) -> str:
 
 def test_a_restart_that_fails_is_tried_again(make_failing_stack: MakeFailingStack) -> None:
     stack = make_failing_stack(2)
-    stack._restart("a stub has ended", with_ray=False)
+    stack._restart("a stub has ended")
     assert output_of(stack).count("tritonserver has ended; trying again") == 2
     assert "back after" in output_of(stack)
+
+
+def test_a_ray_that_is_back_is_not_started_again_for_another_try_of_tritonserver(
+    make_failing_stack: MakeFailingStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack, started = make_failing_stack(2), []
+    monkeypatch.setattr(stack, "_ray_fault", lambda: None if started else "Ray has ended")
+    monkeypatch.setattr(stack, "_start_ray", started.append)
+    stack._restart("Ray has ended")
+    assert len(started) == 1
 
 
 def test_a_first_start_that_fails_is_tried_again(make_failing_stack: MakeFailingStack) -> None:
@@ -60,7 +70,7 @@ def test_a_first_start_that_fails_is_tried_again(make_failing_stack: MakeFailing
 def test_the_last_attempts_error_is_raised(make_failing_stack: MakeFailingStack) -> None:
     stack = make_failing_stack(START_ATTEMPTS)
     with pytest.raises(StackFailed, match="tritonserver has ended"):
-        stack._restart("a stub has ended", with_ray=False)
+        stack._restart("a stub has ended")
 
 
 def test_nothing_is_tried_again_once_the_stack_is_stopped(
@@ -69,5 +79,5 @@ def test_nothing_is_tried_again_once_the_stack_is_stopped(
     stack = make_failing_stack(2)
     stack.stopped.set()
     with pytest.raises(StackFailed):
-        stack._restart("a stub has ended", with_ray=False)
+        stack._restart("a stub has ended")
     assert "trying again" not in output_of(stack)
