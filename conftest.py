@@ -14,6 +14,9 @@ from xdist.scheduler import LoadFileScheduling
 
 from tests.support.stacks import MAX_IN_FLIGHT, Stack, running_stack
 
+# Its warnings at import would come after pytest's last line, which CI reads.
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+
 # The profile `ci` always tries the same examples; HYPOTHESIS_PROFILE=default tries new ones.
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
