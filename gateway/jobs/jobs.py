@@ -43,7 +43,9 @@ class Job:
     @classmethod
     def from_json(cls, text: bytes) -> Job:
         fields = json.loads(text)
-        request = GenerationRequest.from_json(fields.pop("request"))
+        # Up to version 0.1 the key was `wish`; such a job may wait in the store of an upgrade.
+        own = fields.pop("request" if "request" in fields else "wish")
+        request = GenerationRequest.from_json(own)
         format = Format(*fields.pop("format"))
         return cls(**fields, request=request, format=format)
 

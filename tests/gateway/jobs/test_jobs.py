@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from gateway.jobs.jobs import Job
 from tests.support.fake_triton_server import FakeTriton, TritonError, png_of_seed
 from tests.support.gateways import RunningGateway, parse_events, settings_for
 from tests.support.paths import ROOT
@@ -178,3 +180,11 @@ def test_a_job_outlives_its_gateway(
     done = successor.wait_for_job(answer.json()["id"])
     seeds = [request.inputs["seed"].values for request in fake_triton.requests]
     assert seeds == [[done["data"][0]["seed"]]] * 2
+
+
+def test_a_job_that_waits_since_before_an_upgrade_is_read() -> None:
+    request = '{"init_image": null, "n": 2, "options": {"steps": 4}, "prompt": "a star", "seed": 7, "seeded": true, "strength": null}'  # noqa: E501
+    record = {"id": "a", "owner": "b", "created_at": 1.0, "previews": True, "format": ["png", None]}
+    job = Job.from_json(json.dumps({**record, "wish": request}).encode())
+    assert (job.request.prompt, job.request.n, job.request.options) == ("a star", 2, {"steps": 4})
+    assert Job.from_json(job.as_json()) == job
