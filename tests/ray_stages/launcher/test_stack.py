@@ -52,7 +52,8 @@ def test_a_restart_that_fails_is_tried_again(make_failing_stack: MakeFailingStac
 def test_a_ray_that_is_back_is_not_started_again_for_another_try_of_tritonserver(
     make_failing_stack: MakeFailingStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stack, started = make_failing_stack(2), []
+    stack = make_failing_stack(2)
+    started: list[object] = []
     monkeypatch.setattr(stack, "_ray_fault", lambda: None if started else "Ray has ended")
     monkeypatch.setattr(stack, "_start_ray", started.append)
     stack._restart("Ray has ended")
